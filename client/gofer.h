@@ -1,0 +1,246 @@
+/*
+ * gofer.h - libgofer: use directories that a gofer server holds, one RPC per system call.
+ *
+ * Two levels:
+ *   session    one connection. gofer_call() sends any request of the protocol (its messages are in <gofer/gofer.pb-c.h>, their
+ *              meaning in PROTOCOL.md) and waits; gofer_submit() does not wait, and can be cancelled.
+ *   namespace  mounts of the server's filesystems at paths, a current directory, and calls shaped like POSIX's.
+ *
+ * Results are 0 (or a count) or -errno; gofer_message() has the words for the calling thread's last failure. Nothing here prints,
+ * installs signal handlers or keeps global state. All functions are thread-safe on one session and one namespace, unless they free
+ * it. After fork() the child may not use a session of its parent: every call gives -EOWNERDEAD there. Every wait ends at the
+ * session's deadline: -ETIMEDOUT for a server that does not answer, -ENOTCONN for one that is gone; never a hang.
+ */
+#pragma once
+
+#include <dirent.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct ProtobufCMessage;
+
+/* Words for the last failure in the calling thread: what was tried, on what, why. Never NULL; valid until the next call. */
+const char *gofer_message(void);
+const char *gofer_version(void);
+
+/* ---- session ----------------------------------------------------------------------------------------------------------- */
+
+struct gofer_session;
+
+struct gofer_session_options {
+	uint32_t timeout_ms; /* deadline of connecting and of each call; 0 = 30000 */
+	const char *client;  /* program name for the server's log; NULL = "libgofer" */
+};
+
+/*
+ * Connects and says Hello. `server`: "unix:/path", "unix:@abstract" or "fd:N" (a connected SEQPACKET socket; taken). options may
+ * be NULL. -ENOENT, -ECONNREFUSED, -EACCES as connect(2); -EPROTO for something that speaks another protocol; -ETIMEDOUT.
+ */
+int gofer_session_open(const char *server, const struct gofer_session_options *options, struct gofer_session **ret_session);
+/* Sends the closes that still wait, cancels what is in flight (each callback is called with -ECANCELED), frees. NULL is fine. */
+void gofer_session_close(struct gofer_session *session);
+
+struct gofer_filesystem {
+	uint32_t fs_id;
+	const char *name; /* borrowed from the session */
+	bool read_only, may_donate, delegate;
+	uint32_t root_mode;
+};
+/* The filesystems that the server offers; -ENOENT past the last. */
+int gofer_session_filesystem(struct gofer_session *session, size_t index, struct gofer_filesystem *ret_fs);
+int gofer_session_find_filesystem(struct gofer_session *session, const char *name, struct gofer_filesystem *ret_fs);
+
+struct gofer_session_limits {
+	uint32_t max_frame, max_data, max_in_flight, max_handles, inline_limit, max_identities;
+};
+void gofer_session_get_limits(struct gofer_session *session, struct gofer_session_limits *ret_limits);
+
+/* For event loops: readable when gofer_session_process() has something to do. Owned by the session. */
+int gofer_session_fd(struct gofer_session *session);
+/* The identity that later calls of this session act under (see SetIdentity); 0 = the session's own. */
+int gofer_session_set_identity(struct gofer_session *session, uint32_t id, uid_t uid, gid_t gid, const gid_t *groups, size_t n_groups);
+
+/* How many frames of each type were exchanged, and how many bytes. */
+struct gofer_stats {
+	uint64_t requests[128]; /* by frame type */
+	uint64_t total;
+	uint64_t bytes_in, bytes_out;
+	uint64_t descriptors_in;
+};
+void gofer_session_get_stats(struct gofer_session *session, struct gofer_stats *ret_stats);
+/* "Stat" for 16 ...; NULL for a type that is none. */
+const char *gofer_rpc_name(unsigned type);
+
+/* ---- raw calls ---- */
+
+struct gofer_request {
+	uint16_t type;                           /* GOFER_RPC_* of proto/rpc.def, by number */
+	const struct ProtobufCMessage *message;  /* the request's message, borrowed during the call */
+	const void *data;                        /* raw payload, borrowed during the call; may be NULL */
+	size_t data_len;
+	int fd;                                  /* descriptor to pass (borrowed), or -1 */
+};
+
+enum gofer_reply_kind { GOFER_REPLY_OK, GOFER_REPLY_ERROR, GOFER_REPLY_STOP };
+
+struct gofer_reply {
+	enum gofer_reply_kind kind;
+	int error;                         /* kind ERROR: positive errno */
+	struct ProtobufCMessage *message;  /* OK: the RPC's reply; STOP: Gofer__Stop; ERROR: NULL. Owned by the reply */
+	const void *data;                  /* raw payload, owned by the reply */
+	size_t data_len;
+	int fd;                            /* donated descriptor or -1; gofer_reply_free() closes it, take it by setting -1 */
+	void *memory;                      /* private */
+};
+void gofer_reply_free(struct gofer_reply *reply);
+
+/*
+ * One RPC. 0 when the server answered OK or STOP (see ret_reply->kind), -errno when it answered with an error or no answer came;
+ * then *ret_reply is untouched. Blocks until the answer or the deadline.
+ */
+int gofer_call(struct gofer_session *session, const struct gofer_request *request, struct gofer_reply *ret_reply);
+
+/*
+ * Calls back once, from inside gofer_session_process(), gofer_wait() or any other call of this session that reads replies, in any
+ * thread. result: as gofer_call(). reply is valid during the callback only, except for what the callback takes (swap the struct).
+ */
+typedef void (*gofer_callback)(void *userdata, int result, struct gofer_reply *reply);
+/*
+ * Sends without waiting for the answer. *ret_cookie (may be NULL) names the request until its callback was called. -EAGAIN when
+ * max_in_flight requests are out: process replies first. Does not call the callback on failure.
+ */
+int gofer_submit(struct gofer_session *session, const struct gofer_request *request, gofer_callback callback, void *userdata, uint64_t *ret_cookie);
+/*
+ * Gives a request up: its callback is called with -ECANCELED before this returns, whatever the server still does (a reply that
+ * arrives later is dropped, with its descriptor and its handle). -ENOENT if it was already answered.
+ */
+int gofer_cancel(struct gofer_session *session, uint64_t cookie);
+/* Handles replies that are there, waiting up to timeout_ms (0 = not, -1 = deadline) for the first. Returns how many, or -errno. */
+int gofer_session_process(struct gofer_session *session, int timeout_ms);
+/* Until nothing is in flight. */
+int gofer_session_drain(struct gofer_session *session);
+/*
+ * Closes a handle: queued, and sent in one packet with the next request, or when 64 wait, or at gofer_session_flush().
+ */
+void gofer_handle_close(struct gofer_session *session, uint64_t handle);
+int gofer_session_flush(struct gofer_session *session);
+
+/* ---- namespace --------------------------------------------------------------------------------------------------------- */
+
+struct gofer_namespace;
+struct gofer_file;
+struct gofer_dir;
+
+/* Who else may change the tree. Caching modes come on top of `shared`, which asks the server every time. */
+enum gofer_interop { GOFER_INTEROP_SHARED };
+
+struct gofer_mount_options {
+	enum gofer_interop interop;
+	bool read_only;   /* refuse changes on this side already */
+	bool no_donate;   /* never ask for descriptors */
+	uint32_t follow;  /* budget of links for the server to follow on speculation; 0 = 8, UINT32_MAX = none */
+};
+
+int gofer_namespace_new(struct gofer_namespace **ret_ns);
+void gofer_namespace_free(struct gofer_namespace *ns);
+/*
+ * Puts filesystem `fs_id` of `session` (borrowed: must outlive the namespace) at `path` (absolute, normalised). -EBUSY if taken.
+ * Mount points need not exist in what they cover; what they cover is hidden.
+ */
+int gofer_mount(struct gofer_namespace *ns, struct gofer_session *session, uint32_t fs_id, const char *path, const struct gofer_mount_options *options);
+int gofer_umount(struct gofer_namespace *ns, const char *path);
+
+int gofer_chdir(struct gofer_namespace *ns, const char *path);
+/* As getcwd(3): 0, or -ERANGE. */
+int gofer_getcwd(struct gofer_namespace *ns, char *buf, size_t size);
+mode_t gofer_umask(struct gofer_namespace *ns, mode_t mask);
+
+/* Flags are the host's AT_SYMLINK_NOFOLLOW, O_*, XATTR_*, RENAME_*. Paths are absolute or relative to the current directory. */
+int gofer_stat(struct gofer_namespace *ns, const char *path, int flags, struct stat *ret_st);
+int gofer_statx(struct gofer_namespace *ns, const char *path, int flags, struct statx *ret_stx);
+int gofer_access(struct gofer_namespace *ns, const char *path, int mode, int flags);
+/* As readlink(2): the length; no NUL. */
+ssize_t gofer_readlink(struct gofer_namespace *ns, const char *path, char *buf, size_t size);
+int gofer_statfs(struct gofer_namespace *ns, const char *path, struct statfs *ret_st);
+
+/* Open files. The library reads and writes a donated descriptor natively where there is one. */
+int gofer_open(struct gofer_namespace *ns, const char *path, int flags, mode_t mode, struct gofer_file **ret_file);
+int gofer_close(struct gofer_file *file);
+ssize_t gofer_pread(struct gofer_file *file, void *buf, size_t size, uint64_t offset);
+ssize_t gofer_pwrite(struct gofer_file *file, const void *buf, size_t size, uint64_t offset);
+/* With the file's own offset, as read(2), write(2), lseek(2) (SEEK_DATA and SEEK_HOLE too). */
+ssize_t gofer_read(struct gofer_file *file, void *buf, size_t size);
+ssize_t gofer_write(struct gofer_file *file, const void *buf, size_t size);
+off_t gofer_lseek(struct gofer_file *file, off_t offset, int whence);
+int gofer_fstat(struct gofer_file *file, struct stat *ret_st);
+int gofer_ftruncate(struct gofer_file *file, uint64_t size);
+int gofer_fchmod(struct gofer_file *file, mode_t mode);
+int gofer_fchown(struct gofer_file *file, uid_t uid, gid_t gid);
+int gofer_futimens(struct gofer_file *file, const struct timespec times[2]);
+int gofer_fsync(struct gofer_file *file, bool data_only);
+/* mode: fallocate(2)'s FALLOC_FL_* (0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE). */
+int gofer_fallocate(struct gofer_file *file, int mode, uint64_t offset, uint64_t length);
+ssize_t gofer_copy_file_range(struct gofer_file *in, uint64_t in_offset, struct gofer_file *out, uint64_t out_offset, size_t length);
+/* Gives an O_TMPFILE file its name. */
+int gofer_flink(struct gofer_file *file, const char *path);
+/* The donated descriptor (borrowed), -ENODATA where there is none. */
+int gofer_fileno(struct gofer_file *file);
+
+/* Whole small files in one RPC (larger ones fall back to open, read or write, close). *ret_data is malloc'ed. */
+int gofer_read_file(struct gofer_namespace *ns, const char *path, void **ret_data, size_t *ret_size, struct stat *ret_st);
+enum { GOFER_WRITE_ATOMIC = 1, GOFER_WRITE_EXCLUSIVE = 2, GOFER_WRITE_SYNC = 4 };
+int gofer_write_file(struct gofer_namespace *ns, const char *path, const void *data, size_t size, mode_t mode, int flags);
+
+int gofer_mkdir(struct gofer_namespace *ns, const char *path, mode_t mode);
+int gofer_mknod(struct gofer_namespace *ns, const char *path, mode_t mode, dev_t rdev);
+int gofer_symlink(struct gofer_namespace *ns, const char *target, const char *path);
+/* flags: AT_SYMLINK_FOLLOW or 0. */
+int gofer_link(struct gofer_namespace *ns, const char *from, const char *to, int flags);
+int gofer_unlink(struct gofer_namespace *ns, const char *path);
+int gofer_rmdir(struct gofer_namespace *ns, const char *path);
+int gofer_rename(struct gofer_namespace *ns, const char *from, const char *to, unsigned flags);
+int gofer_chmod(struct gofer_namespace *ns, const char *path, mode_t mode);
+int gofer_chown(struct gofer_namespace *ns, const char *path, uid_t uid, gid_t gid, int flags);
+int gofer_utimens(struct gofer_namespace *ns, const char *path, const struct timespec times[2], int flags);
+int gofer_truncate(struct gofer_namespace *ns, const char *path, uint64_t size);
+ssize_t gofer_getxattr(struct gofer_namespace *ns, const char *path, const char *name, void *value, size_t size, int flags);
+int gofer_setxattr(struct gofer_namespace *ns, const char *path, const char *name, const void *value, size_t size, int xattr_flags, int flags);
+ssize_t gofer_listxattr(struct gofer_namespace *ns, const char *path, char *list, size_t size, int flags);
+int gofer_removexattr(struct gofer_namespace *ns, const char *path, const char *name, int flags);
+/* Connects `sock` (a Unix socket of the caller's) to the socket at path. */
+int gofer_connect(struct gofer_namespace *ns, const char *path, int sock);
+
+/* Directories, a frame's worth of entries per RPC, with attributes. Mount points inside appear as directories. */
+struct gofer_dirent {
+	const char *name; /* borrowed until the next gofer_readdir() */
+	uint8_t type;     /* DT_* */
+	ino_t ino;
+	bool has_stat;    /* false where the entry vanished meanwhile */
+	struct stat st;
+	const char *target; /* of a symbolic link, else NULL */
+};
+int gofer_opendir(struct gofer_namespace *ns, const char *path, struct gofer_dir **ret_dir);
+/* 1 with an entry, 0 at the end, -errno. "." and ".." are not listed. */
+int gofer_readdir(struct gofer_dir *dir, struct gofer_dirent *ret_entry);
+void gofer_closedir(struct gofer_dir *dir);
+
+/*
+ * Where a path leads: the mount and the path below it after all that the namespace decides (mounts, current directory, symbolic
+ * links: all of them with `follow_last`, else all but the last). For those who pipeline raw calls of their own. *ret_path is
+ * malloc'ed, relative to the filesystem's root. The last component need not exist.
+ */
+int gofer_resolve(struct gofer_namespace *ns, const char *path, bool follow_last, struct gofer_session **ret_session, uint32_t *ret_fs_id, char **ret_path);
+
+#ifdef __cplusplus
+}
+#endif
