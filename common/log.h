@@ -1,6 +1,7 @@
 /*
- * log.h - one line per event on stderr, for programs (libraries never log). Rate-limited per call site by the caller's choice;
- * text or JSON lines. Strings from a peer go through path_escape() first.
+ * log.h - one line per event on stderr, for programs (libraries never log). Rate-limited per call
+ * site by the caller's choice; text or JSON lines. Strings from a peer go through path_escape()
+ * first.
  */
 #pragma once
 
@@ -11,7 +12,7 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
 struct log_options {
 	enum log_level level; /* messages above are dropped */
 	bool json;
-	const char *program;  /* prefix of text lines */
+	const char *program; /* prefix of text lines */
 };
 
 void log_setup(const struct log_options *options);
@@ -22,7 +23,8 @@ void log_message(enum log_level level, const char *format, ...) _printf_(2, 3);
 #define log_info(...) log_message(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...) log_message(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
-/* At most `burst` lines per second for one limiter; says how many were dropped when it lets the next through. */
+/* At most `burst` lines per second for one limiter; says how many were dropped when it lets the
+ * next through. */
 struct log_limit {
 	uint64_t window;
 	unsigned used;

@@ -1,9 +1,9 @@
 /*
  * packet.h - packets with descriptors over a Unix SEQPACKET socket.
  *
- * libevent's bufferevents lose descriptors (they use readv), so sockets that pass them are read and written here. One packet is
- * one sendmsg/recvmsg and carries at most one descriptor. Any number of threads may send and receive on one socket: the kernel
- * keeps packets whole.
+ * libevent's bufferevents lose descriptors (they use readv), so sockets that pass them are read and
+ * written here. One packet is one sendmsg/recvmsg and carries at most one descriptor. Any number of
+ * threads may send and receive on one socket: the kernel keeps packets whole.
  */
 #pragma once
 
@@ -12,23 +12,24 @@
 #include "common/util.h"
 
 /*
- * Receives one packet into buf. Returns its length; 0 at the end of the stream (the peer is gone); -errno: -EMSGSIZE for a packet
- * larger than buf (it is lost), -EAGAIN and -EINTR as in recvmsg(2), -EMFILE where a descriptor could not be received because the
- * table is full (the packet's bytes are valid: *ret_lost is set instead where ret_lost is given).
- * *ret_fd: the descriptor that came with it (owned, CLOEXEC) or -EBADF. Surplus descriptors are closed and *ret_extra counts them.
- * flags: MSG_DONTWAIT or 0.
+ * Receives one packet into buf. Returns its length; 0 at the end of the stream (the peer is gone);
+ * -errno as recvmsg(2)
+ * (-EAGAIN with MSG_DONTWAIT, -EINTR), -EMSGSIZE for a packet larger than buf: it is lost, with its
+ * descriptors. flags: MSG_DONTWAIT or 0.
  */
 struct packet_in {
-	int fd;          /* owned by the caller, or -EBADF */
-	unsigned extra;  /* descriptors beyond the first: closed on arrival */
-	bool truncated;  /* MSG_CTRUNC: descriptors were dropped by the kernel (our table is full) */
+	int fd;         /* owned by the caller, or -EBADF */
+	unsigned extra; /* descriptors beyond the first: closed on arrival */
+	bool truncated; /* MSG_CTRUNC: descriptors were dropped by the kernel (our table is full) */
 };
 ssize_t packet_recv(int sock, void *buf, size_t size, int flags, struct packet_in *ret_in);
 
-/* Sends all of iov as one packet, with fd unless negative (borrowed). 0 or -errno (-EPIPE when the peer is gone; no SIGPIPE). */
+/* Sends all of iov as one packet, with fd unless negative (borrowed). 0 or -errno (-EPIPE when the
+ * peer is gone; no SIGPIPE). */
 int packet_send(int sock, const struct iovec *iov, int iovcnt, int fd, int flags);
 
-/* Waits until `events` (POLLIN, POLLOUT) or the deadline (CLOCK_MONOTONIC nanoseconds; UINT64_MAX = none). 0, -ETIMEDOUT, -errno. */
+/* Waits until `events` (POLLIN, POLLOUT) or the deadline (CLOCK_MONOTONIC nanoseconds; UINT64_MAX =
+ * none). 0, -ETIMEDOUT, -errno. */
 int packet_wait(int sock, short events, uint64_t deadline);
 
 uint64_t now_ns(void); /* CLOCK_MONOTONIC */

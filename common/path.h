@@ -10,13 +10,16 @@ enum {
 	PATH_LEN_MAX = 4095, /* without the NUL, as PATH_MAX counts */
 };
 
-/* A path: any bytes but NUL, at most PATH_LEN_MAX (-ENAMETOOLONG), each component at most PATH_NAME_MAX. Empty is allowed. */
+/* A path: any bytes but NUL, at most PATH_LEN_MAX (-ENAMETOOLONG), each component at most
+ * PATH_NAME_MAX. Empty is allowed. */
 int path_validate(const void *bytes, size_t len);
-/* One name: not empty, ".", "..", no "/", no NUL (-EINVAL), at most PATH_NAME_MAX bytes (-ENAMETOOLONG). */
+/* One name: not empty, ".", "..", no "/", no NUL (-EINVAL), at most PATH_NAME_MAX bytes
+ * (-ENAMETOOLONG). */
 int path_validate_name(const void *bytes, size_t len);
 
 /*
- * The next component of text[*at..len): skips slashes, sets begin and end, moves *at to end. False at the end of the text.
+ * The next component of text[*at..len): skips slashes, sets begin and end, moves *at to end. False
+ * at the end of the text.
  */
 bool path_next(const char *text, size_t len, size_t *at, size_t *ret_begin, size_t *ret_end);
 bool path_is_dot(const char *name, size_t len);
@@ -24,7 +27,7 @@ bool path_is_dotdot(const char *name, size_t len);
 /* Whether any component is "..". */
 bool path_has_dotdot(const char *text, size_t len);
 /*
- * Writes `bytes` to `out` for people and logs: printable ASCII and valid UTF-8 as they are, everything else, and the backslash,
- * as \xNN. Always terminates; at most size bytes.
+ * Writes `bytes` to `out` for people and logs: printable ASCII and valid UTF-8 as they are,
+ * everything else, and the backslash, as \xNN. Always terminates; at most size bytes.
  */
 char *path_escape(const void *bytes, size_t len, char *out, size_t size);

@@ -1,6 +1,7 @@
 /*
- * sys.h - system calls that the C library of Debian 12 does not wrap, or wraps in a way that does not suit us (for the whole
- * process instead of the thread). Each returns what the kernel does, as a result or -errno.
+ * sys.h - system calls that the C library of Debian 12 does not wrap, or wraps in a way that does
+ * not suit us (for the whole process instead of the thread). Each returns what the kernel does, as
+ * a result or -errno.
  */
 #pragma once
 
@@ -16,7 +17,8 @@ int sys_faccessat2(int dirfd, const char *path, int mode, int flags);
 /* open_tree(2), move_mount(2), mount_setattr(2) */
 int sys_open_tree(int dirfd, const char *path, unsigned flags);
 int sys_move_mount(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
-int sys_mount_setattr(int dirfd, const char *path, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation);
+int sys_mount_setattr(int dirfd, const char *path, unsigned flags, uint64_t set, uint64_t clear,
+		      uint64_t propagation);
 int sys_pivot_root(const char *new_root, const char *put_old);
 
 /* Of the calling thread only. */

@@ -1,8 +1,9 @@
 /*
  * util.h - the small words that every file uses: cleanup attributes, ownership transfer, sizes.
  *
- * Conventions of the whole tree: a function returns 0 or -errno unless its comment says otherwise; outputs come last, are named
- * ret_x, and are untouched on failure; -EBADF means "no descriptor"; destructors accept NULL (or -EBADF) and return it.
+ * Conventions of the whole tree: a function returns 0 or -errno unless its comment says otherwise;
+ * outputs come last, are named ret_x, and are untouched on failure; -EBADF means "no descriptor";
+ * destructors accept NULL (or -EBADF) and return it.
  */
 #pragma once
 
@@ -28,7 +29,8 @@ static inline void cleanup_free(void *p)
 	free(*(void **)p);
 }
 
-/* Closes fd unless it is negative; keeps errno. Returns -EBADF, so that "fd = fd_close(fd)" forgets it. */
+/* Closes fd unless it is negative; keeps errno. Returns -EBADF, so that "fd = fd_close(fd)" forgets
+ * it. */
 static inline int fd_close(int fd)
 {
 	if (fd >= 0) {
@@ -48,15 +50,15 @@ static inline void cleanup_fd(int *fd)
 #define _cleanup_fd_ _cleanup_(cleanup_fd)
 
 /* Gives up ownership: the variable forgets what the expression yields. */
-#define TAKE_FD(fd)                                                                                                                                  \
-	({                                                                                                                                           \
-		int _fd = (fd);                                                                                                                      \
-		(fd) = -EBADF;                                                                                                                       \
-		_fd;                                                                                                                                 \
+#define TAKE_FD(fd)             \
+	({                      \
+		int _fd = (fd); \
+		(fd) = -EBADF;  \
+		_fd;            \
 	})
-#define TAKE_PTR(p)                                                                                                                                  \
-	({                                                                                                                                           \
-		__typeof__(p) _p = (p);                                                                                                              \
-		(p) = NULL;                                                                                                                          \
-		_p;                                                                                                                                  \
+#define TAKE_PTR(p)                     \
+	({                              \
+		__typeof__(p) _p = (p); \
+		(p) = NULL;             \
+		_p;                     \
 	})

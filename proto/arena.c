@@ -1,5 +1,6 @@
 /*
- * arena.c - see arena.h. The block is allocated once and never grows: a budget that can grow is not a budget.
+ * arena.c - see arena.h. The block is allocated once and never grows: a budget that can grow is not
+ * a budget.
  */
 #include "proto/arena.h"
 
@@ -18,14 +19,17 @@ static void arena_pb_free(void *data _unused_, void *p _unused_)
 
 int arena_init(struct arena *a, size_t size)
 {
-	uint8_t *block = aligned_alloc(ARENA_ALIGN, (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1));
+	uint8_t *block =
+		aligned_alloc(ARENA_ALIGN, (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1));
 
 	if (!block)
 		return -ENOMEM;
 	*a = (struct arena){
 		.block = block,
 		.size = size,
-		.allocator = { .alloc = arena_pb_alloc, .free = arena_pb_free, .allocator_data = a },
+		.allocator = { .alloc = arena_pb_alloc,
+			       .free = arena_pb_free,
+			       .allocator_data = a },
 	};
 	return 0;
 }
@@ -78,7 +82,8 @@ void *arena_memdup(struct arena *a, const void *data, size_t size)
 	return p;
 }
 
-int arena_unpack(struct arena *a, const ProtobufCMessageDescriptor *descriptor, const uint8_t *data, size_t size, ProtobufCMessage **ret_message)
+int arena_unpack(struct arena *a, const ProtobufCMessageDescriptor *descriptor, const uint8_t *data,
+		 size_t size, ProtobufCMessage **ret_message)
 {
 	ProtobufCMessage *m = protobuf_c_message_unpack(descriptor, &a->allocator, size, data);
 

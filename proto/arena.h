@@ -1,9 +1,10 @@
 /*
  * arena.h - memory for one message: a bump allocator with a hard budget, handed to protobuf-c.
  *
- * protobuf-c allocates per field and turns 64 KiB of empty submessages into 6.5 MB. An arena bounds that before it happens: it
- * is one block, charged to the session once, and an allocation that does not fit fails the decoding (EMSGSIZE to the peer).
- * Nothing is freed one by one; arena_reset() forgets everything at once. Not thread-safe: one arena per thread.
+ * protobuf-c allocates per field and turns 64 KiB of empty submessages into 6.5 MB. An arena bounds
+ * that before it happens: it is one block, charged to the session once, and an allocation that does
+ * not fit fails the decoding (EMSGSIZE to the peer). Nothing is freed one by one; arena_reset()
+ * forgets everything at once. Not thread-safe: one arena per thread.
  */
 #pragma once
 
@@ -33,7 +34,8 @@ void *arena_calloc(struct arena *a, size_t count, size_t size);
 void *arena_memdup(struct arena *a, const void *data, size_t size);
 
 /*
- * Decodes `size` bytes as `descriptor` into the arena. 0, -EMSGSIZE over budget, -EBADMSG where the bytes are not such a message.
- * *ret_message lives until the arena is reset.
+ * Decodes `size` bytes as `descriptor` into the arena. 0, -EMSGSIZE over budget, -EBADMSG where the
+ * bytes are not such a message. *ret_message lives until the arena is reset.
  */
-int arena_unpack(struct arena *a, const ProtobufCMessageDescriptor *descriptor, const uint8_t *data, size_t size, ProtobufCMessage **ret_message);
+int arena_unpack(struct arena *a, const ProtobufCMessageDescriptor *descriptor, const uint8_t *data,
+		 size_t size, ProtobufCMessage **ret_message);

@@ -1,5 +1,6 @@
 /*
- * frame.c - packing and parsing of the frame header. Lengths are compared before they are added, so no sum can wrap.
+ * frame.c - packing and parsing of the frame header. Lengths are compared before they are added, so
+ * no sum can wrap.
  */
 #include "proto/frame.h"
 

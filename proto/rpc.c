@@ -8,19 +8,20 @@
 #include "proto/validate.h"
 
 const struct rpc_info rpc_table[RPC_COUNT] = {
-#define RPC(Name, snake, type_, reply_, flags_)                                                                                                       \
-	[RPC_INDEX_##Name] = { .name = #Name,                                                                                                        \
-			       .type = (type_),                                                                                                      \
-			       .index = RPC_INDEX_##Name,                                                                                            \
-			       .flags = (flags_),                                                                                                    \
-			       .request = &gofer__##snake##_request__descriptor,                                                                     \
-			       .reply = &gofer__##reply_##__descriptor,                                                                                     \
+#define RPC(Name, snake, type_, reply_, flags_)                                  \
+	[RPC_INDEX_##Name] = { .name = #Name,                                    \
+			       .type = (type_),                                  \
+			       .index = RPC_INDEX_##Name,                        \
+			       .flags = (flags_),                                \
+			       .request = &gofer__##snake##_request__descriptor, \
+			       .reply = &gofer__##reply_##__descriptor,          \
 			       .validate = validate_##snake },
 #include "proto/rpc.def"
 #undef RPC
 };
 
-#define RPC(Name, snake, type, reply, flags) _Static_assert((type) > 0 && (type) < RPC_TYPE_LIMIT, #Name ": type out of range");
+#define RPC(Name, snake, type, reply, flags) \
+	_Static_assert((type) > 0 && (type) < RPC_TYPE_LIMIT, #Name ": type out of range");
 #include "proto/rpc.def"
 #undef RPC
 
@@ -28,8 +29,8 @@ const struct rpc_info *rpc_find(uint16_t type)
 {
 	/* A switch, so that two rows of one type refuse to build. */
 	switch (type) {
-#define RPC(Name, snake, type, reply, flags)                                                                                                         \
-	case (type):                                                                                                                                 \
+#define RPC(Name, snake, type, reply, flags) \
+	case (type):                         \
 		return &rpc_table[RPC_INDEX_##Name];
 #include "proto/rpc.def"
 #undef RPC
@@ -46,7 +47,8 @@ const struct rpc_info *rpc_find_by_name(const char *name)
 	return NULL;
 }
 
-const Gofer__Path *rpc_path(const struct rpc_info *rpc, const ProtobufCMessage *request, unsigned which)
+const Gofer__Path *rpc_path(const struct rpc_info *rpc, const ProtobufCMessage *request,
+			    unsigned which)
 {
 	const ProtobufCFieldDescriptor *field;
 

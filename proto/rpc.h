@@ -1,5 +1,6 @@
 /*
- * rpc.h - the table of RPCs as data. rpc.def is its source; this turns the rows into an enum and an array.
+ * rpc.h - the table of RPCs as data. rpc.def is its source; this turns the rows into an enum and an
+ * array.
  */
 #pragma once
 
@@ -49,8 +50,9 @@ struct rpc_info {
 	const ProtobufCMessageDescriptor *request;
 	const ProtobufCMessageDescriptor *reply;
 	/*
-	 * Checks every number and byte string that the peer sent, without looking at any object: 0 or -errno. Knows the frame's
-	 * payload length and nothing else. What it lets through, the handler may rely on.
+	 * Checks every number and byte string that the peer sent, without looking at any object: 0
+	 * or -errno. Knows the frame's payload length and nothing else. What it lets through, the
+	 * handler may rely on.
 	 */
 	int (*validate)(const ProtobufCMessage *request, const struct frame_header *header);
 };
@@ -62,4 +64,5 @@ const struct rpc_info *rpc_find(uint16_t type);
 const struct rpc_info *rpc_find_by_name(const char *name);
 
 /* The request's Path fields by the table's flags: NULL where it has none. which: 0 or 1. */
-const Gofer__Path *rpc_path(const struct rpc_info *rpc, const ProtobufCMessage *request, unsigned which);
+const Gofer__Path *rpc_path(const struct rpc_info *rpc, const ProtobufCMessage *request,
+			    unsigned which);

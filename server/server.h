@@ -1,13 +1,15 @@
 /*
  * server.h - what the parts of the server share: its configuration and the shape of its processes.
  *
- *     front     `gofer serve` itself: checks the volumes, owns the listening socket's name, takes signals, runs --run's command.
- *       |         Outside of all namespaces; holds no tree once the monitor runs.
- *     monitor   pid 1 of the confined namespaces, in an empty read-only root: accepts, checks who connects, forks a worker per
- *       |         session, reaps. One libevent loop. SIGHUP replaces it with one on freshly opened volumes; the old one drains.
- *     worker    one session. Least capabilities, no_new_privs, Landlock, seccomp. Threads that each receive, execute and reply.
+ *     front     `gofer serve` itself: checks the volumes, owns the listening socket's name, takes
+ * signals, runs --run's command. |         Outside of all namespaces; holds no tree once the
+ * monitor runs. monitor   pid 1 of the confined namespaces, in an empty read-only root: accepts,
+ * checks who connects, forks a worker per |         session, reaps. One libevent loop. SIGHUP
+ * replaces it with one on freshly opened volumes; the old one drains. worker    one session. Least
+ * capabilities, no_new_privs, Landlock, seccomp. Threads that each receive, execute and reply.
  *
- * A worker that is taken over has only what its own client had. One that dies takes its session's handles with it, and no other.
+ * A worker that is taken over has only what its own client had. One that dies takes its session's
+ * handles with it, and no other.
  */
 #pragma once
 
@@ -30,39 +32,41 @@ struct id_range {
 };
 
 struct volume {
-	struct fs fs;         /* fs.fs_id is its number in every session */
-	char *host_path;      /* as given, for messages; not reachable from the worker */
+	struct fs fs;    /* fs.fs_id is its number in every session */
+	char *host_path; /* as given, for messages; not reachable from the worker */
 	char *name;
 	bool read_only, xdev, noexec, special;
 	enum donate_mode donate;
 	enum identity_mode identity;
-	uid_t squash_uid;     /* squash: everything runs as this */
+	uid_t squash_uid; /* squash: everything runs as this */
 	gid_t squash_gid;
 	struct id_range uids, gids; /* delegate: what an identity may be */
-	uint64_t caps;        /* capability bits that the volume asked for (caps=); effective only while uid 0 acts in it */
+	uint64_t caps; /* capability bits that the volume asked for (caps=); effective only while
+			  uid 0 acts in it */
 };
 
 struct server_limits {
-	uint32_t max_sessions;      /* of the server */
-	uint32_t max_sessions_uid;  /* of one peer uid */
-	uint32_t max_handles;       /* of a session */
-	uint32_t max_in_flight;     /* of a session */
-	uint32_t max_threads;       /* of a session */
-	uint32_t max_identities;    /* of a session */
-	uint32_t hello_ms;          /* from connect to Hello */
-	uint32_t drain_ms;          /* from SIGTERM to the end */
+	uint32_t max_sessions;     /* of the server */
+	uint32_t max_sessions_uid; /* of one peer uid */
+	uint32_t max_handles;      /* of a session */
+	uint32_t max_in_flight;    /* of a session */
+	uint32_t max_threads;      /* of a session */
+	uint32_t max_identities;   /* of a session */
+	uint32_t hello_ms;         /* from connect to Hello */
+	uint32_t drain_ms;         /* from SIGTERM to the end */
 };
-#define SERVER_LIMITS_DEFAULT                                                                       \
-	((struct server_limits){ .max_sessions = 256,                                              \
-				 .max_sessions_uid = 128,                                          \
-				 .max_handles = 65536,                                             \
-				 .max_in_flight = 256,                                             \
-				 .max_threads = 8,                                                 \
-				 .max_identities = 1024,                                           \
-				 .hello_ms = 10000,                                                \
+#define SERVER_LIMITS_DEFAULT                             \
+	((struct server_limits){ .max_sessions = 256,     \
+				 .max_sessions_uid = 128, \
+				 .max_handles = 65536,    \
+				 .max_in_flight = 256,    \
+				 .max_threads = 8,        \
+				 .max_identities = 1024,  \
+				 .hello_ms = 10000,       \
 				 .drain_ms = 5000 })
 
-/* Counters that all workers share with the monitor: one anonymous shared page, only ever added to. */
+/* Counters that all workers share with the monitor: one anonymous shared page, only ever added to.
+ */
 struct server_shared {
 	_Atomic uint32_t sessions;
 	_Atomic uint64_t started; /* CLOCK_MONOTONIC ns */
@@ -87,9 +91,11 @@ struct peer {
 };
 
 /*
- * Serves one session on `sock` (a connected SEQPACKET socket, taken) in the calling, already confined process until the peer
- * leaves, breaks the protocol, or *draining gets set by a signal handler (which must be installed without SA_RESTART). proc_fd is
- * this process's /proc/self/fd directory (borrowed): the threads make it their working directory. The calling thread is one of
+ * Serves one session on `sock` (a connected SEQPACKET socket, taken) in the calling, already
+ * confined process until the peer leaves, breaks the protocol, or *draining gets set by a signal
+ * handler (which must be installed without SA_RESTART). proc_fd is this process's /proc/self/fd
+ * directory (borrowed): the threads make it their working directory. The calling thread is one of
  * the session's. Returns 0, or -errno for why the session was ended by us (already logged).
  */
-int session_run(const struct server *server, int sock, const struct peer *peer, int proc_fd, const volatile sig_atomic_t *draining);
+int session_run(const struct server *server, int sock, const struct peer *peer, int proc_fd,
+		const volatile sig_atomic_t *draining);

@@ -1,16 +1,17 @@
 /*
  * fs.h - one served filesystem: the table of operations that every kind (backend) implements.
  *
- * Mental model. A *node* is one place in the tree, found without trusting anything that a client said about it. Traversal
- * (walk.h) is written once, above this table, out of child() and, where a backend has one, the fast path resolve(). Operations
- * then take a node, or a directory's node and one validated name: never a path. A backend differs from another only in what a
- * node is:
- *     host      a descriptor per node (O_PATH or opened): nothing can be exchanged under it
- *     pathwalk  a path from the root, checked again component by component at every use: quadratic, and racy by nature
+ * Mental model. A *node* is one place in the tree, found without trusting anything that a client
+ * said about it. Traversal (walk.h) is written once, above this table, out of child() and, where a
+ * backend has one, the fast path resolve(). Operations then take a node, or a directory's node and
+ * one validated name: never a path. A backend differs from another only in what a node is: host a
+ * descriptor per node (O_PATH or opened): nothing can be exchanged under it pathwalk  a path from
+ * the root, checked again component by component at every use: quadratic, and racy by nature
  *
- * All operations run under the calling thread's current identity (server/identity.h): the kernel decides about permission.
- * All are thread-safe on one fs; a node belongs to one thread at a time, or is only read (handles).
- * Results: 0 or -errno; FS_SYMLINK where a name turned out to be a symbolic link that the operation must not follow.
+ * All operations run under the calling thread's current identity (server/identity.h): the kernel
+ * decides about permission. All are thread-safe on one fs; a node belongs to one thread at a time,
+ * or is only read (handles). Results: 0 or -errno; FS_SYMLINK where a name turned out to be a
+ * symbolic link that the operation must not follow.
  */
 #pragma once
 
@@ -29,14 +30,16 @@ enum {
 /* Flags of a filesystem, fixed at start. */
 enum fs_flags {
 	FS_READ_ONLY = 1 << 0,
-	FS_XDEV = 1 << 1,        /* mounts inside may be entered */
-	FS_SPECIAL = 1 << 2,     /* FIFOs and sockets may be opened and connected to */
-	FS_NO_OPENAT2 = 1 << 3,  /* never use openat2: the inode-walk for everything */
-	FS_DETACHED = 1 << 4,    /* root_fd is a detached mount of its own: the kernel holds ".." below the root */
-	FS_NODEV = 1 << 5,       /* mounted nodev: no open can reach a device driver */
+	FS_XDEV = 1 << 1,       /* mounts inside may be entered */
+	FS_SPECIAL = 1 << 2,    /* FIFOs and sockets may be opened and connected to */
+	FS_NO_OPENAT2 = 1 << 3, /* never use openat2: the inode-walk for everything */
+	FS_DETACHED = 1 << 4, /* root_fd is a detached mount of its own: the kernel holds ".." below
+				 the root */
+	FS_NODEV = 1 << 5,    /* mounted nodev: no open can reach a device driver */
 };
 
-/* fd: -EBADF or owned. path: NULL or owned (malloc), relative to the root, "" = the root, no leading "/". */
+/* fd: -EBADF or owned. path: NULL or owned (malloc), relative to the root, "" = the root, no
+ * leading "/". */
 struct fs_node {
 	int fd;
 	char *path;
@@ -46,11 +49,11 @@ struct fs_node {
 
 void fs_node_deinit(struct fs_node *node); /* usable as cleanup; leaves FS_NODE_NULL */
 #define _cleanup_node_ _cleanup_(fs_node_deinit)
-#define TAKE_NODE(n)                                                                               \
-	({                                                                                         \
-		struct fs_node _n = (n);                                                           \
-		(n) = FS_NODE_NULL;                                                                \
-		_n;                                                                                \
+#define TAKE_NODE(n)                     \
+	({                               \
+		struct fs_node _n = (n); \
+		(n) = FS_NODE_NULL;      \
+		_n;                      \
 	})
 
 struct fs_dirent {
@@ -67,36 +70,45 @@ struct fs_ops {
 	/* ---- places ---- */
 	int (*root)(struct fs *fs, struct fs_node *ret_node);
 	/*
-	 * Fast path: the whole of `path` (relative, NUL-terminated, non-empty, no "..", no trailing "/") below `base`, the last
-	 * component not followed. FS_SLOW wherever the fast way cannot tell (a symbolic link on the way, an old kernel).
-	 * May be NULL.
+	 * Fast path: the whole of `path` (relative, NUL-terminated, non-empty, no "..", no trailing
+	 * "/") below `base`, the last component not followed. FS_SLOW wherever the fast way cannot
+	 * tell (a symbolic link on the way, an old kernel). May be NULL.
 	 */
-	int (*resolve)(struct fs *fs, const struct fs_node *base, const char *path, struct fs_node *ret_node);
-	/* One component, never "..", not followed. With want_dir: FS_SYMLINK, or -ENOTDIR for what is no directory. */
-	int (*child)(struct fs *fs, const struct fs_node *dir, const char *name, bool want_dir, struct fs_node *ret_node);
+	int (*resolve)(struct fs *fs, const struct fs_node *base, const char *path,
+		       struct fs_node *ret_node);
+	/* One component, never "..", not followed. With want_dir: FS_SYMLINK, or -ENOTDIR for what
+	 * is no directory. */
+	int (*child)(struct fs *fs, const struct fs_node *dir, const char *name, bool want_dir,
+		     struct fs_node *ret_node);
 	/*
-	 * ".." of a base handle: its parent now. -EXDEV where `dir` is the root, -ESTALE where it was moved out of the tree.
+	 * ".." of a base handle: its parent now. -EXDEV where `dir` is the root, -ESTALE where it
+	 * was moved out of the tree.
 	 */
 	int (*parent)(struct fs *fs, const struct fs_node *dir, struct fs_node *ret_node);
-	/* Whether a base handle is still inside the tree: 0 or -ESTALE (-EACCES where it cannot be searched). */
+	/* Whether a base handle is still inside the tree: 0 or -ESTALE (-EACCES where it cannot be
+	 * searched). */
 	int (*verify)(struct fs *fs, const struct fs_node *dir);
 
 	/* ---- one object ---- */
 	int (*getattr)(struct fs *fs, const struct fs_node *node, Gofer__Attr *ret_attr);
-	/* NUL-terminates; size is at least PATH_MAX. Returns the length or -errno (-EINVAL: not a link). */
+	/* NUL-terminates; size is at least PATH_MAX. Returns the length or -errno (-EINVAL: not a
+	 * link). */
 	ssize_t (*readlink)(struct fs *fs, const struct fs_node *node, char *buf, size_t size);
 	int (*access)(struct fs *fs, const struct fs_node *node, int mode);
 	/*
-	 * Opens what `node` names, afresh. `flags` are the host's: access mode, O_TRUNC, O_APPEND, O_DIRECTORY, O_SYNC, O_DSYNC,
-	 * O_NOATIME, O_PATH. O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK and O_NOCTTY are always added. Regular files and directories only
-	 * (-EPERM for FIFOs unless FS_SPECIAL, -ENXIO for sockets, -EPERM for devices), -ELOOP for a link unless O_PATH.
-	 * O_NONBLOCK is cleared again on regular files.
+	 * Opens what `node` names, afresh. `flags` are the host's: access mode, O_TRUNC, O_APPEND,
+	 * O_DIRECTORY, O_SYNC, O_DSYNC, O_NOATIME, O_PATH. O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK and
+	 * O_NOCTTY are always added. Regular files and directories only
+	 * (-EPERM for FIFOs unless FS_SPECIAL, -ENXIO for sockets, -EPERM for devices), -ELOOP for
+	 * a link unless O_PATH. O_NONBLOCK is cleared again on regular files.
 	 */
 	int (*open)(struct fs *fs, const struct fs_node *node, int flags, struct fs_node *ret_file);
 	/* SetAttrRequest by its mask, in the order size, owner, mode, times. */
 	int (*setattr)(struct fs *fs, const struct fs_node *node, const Gofer__SetAttrRequest *set);
-	ssize_t (*getxattr)(struct fs *fs, const struct fs_node *node, const char *name, void *value, size_t size);
-	int (*setxattr)(struct fs *fs, const struct fs_node *node, const char *name, const void *value, size_t size, int flags);
+	ssize_t (*getxattr)(struct fs *fs, const struct fs_node *node, const char *name,
+			    void *value, size_t size);
+	int (*setxattr)(struct fs *fs, const struct fs_node *node, const char *name,
+			const void *value, size_t size, int flags);
 	ssize_t (*listxattr)(struct fs *fs, const struct fs_node *node, char *list, size_t size);
 	int (*removexattr)(struct fs *fs, const struct fs_node *node, const char *name);
 	int (*statfs)(struct fs *fs, const struct fs_node *node, Gofer__StatFsReply *ret);
@@ -105,21 +117,27 @@ struct fs_ops {
 
 	/* ---- one name in a directory ---- */
 	/*
-	 * open(O_CREAT): creates or opens dir/name in one step of the kernel. `flags` as for open plus O_CREAT, O_EXCL. The same
-	 * policy of types. FS_SYMLINK where a link stands there (-EEXIST with O_EXCL). The umask is the thread's.
+	 * open(O_CREAT): creates or opens dir/name in one step of the kernel. `flags` as for open
+	 * plus O_CREAT, O_EXCL. The same policy of types. FS_SYMLINK where a link stands there
+	 * (-EEXIST with O_EXCL). The umask is the thread's.
 	 */
-	int (*create)(struct fs *fs, const struct fs_node *dir, const char *name, int flags, mode_t mode, struct fs_node *ret_file);
+	int (*create)(struct fs *fs, const struct fs_node *dir, const char *name, int flags,
+		      mode_t mode, struct fs_node *ret_file);
 	/* O_TMPFILE in dir. */
-	int (*tmpfile)(struct fs *fs, const struct fs_node *dir, int flags, mode_t mode, struct fs_node *ret_file);
+	int (*tmpfile)(struct fs *fs, const struct fs_node *dir, int flags, mode_t mode,
+		       struct fs_node *ret_file);
 	int (*mkdir)(struct fs *fs, const struct fs_node *dir, const char *name, mode_t mode);
-	int (*mknod)(struct fs *fs, const struct fs_node *dir, const char *name, mode_t mode, dev_t rdev);
-	int (*symlink)(struct fs *fs, const char *target, const struct fs_node *dir, const char *name);
+	int (*mknod)(struct fs *fs, const struct fs_node *dir, const char *name, mode_t mode,
+		     dev_t rdev);
+	int (*symlink)(struct fs *fs, const char *target, const struct fs_node *dir,
+		       const char *name);
 	/* Links the object `node` (a link is not followed; an unnamed O_TMPFILE file is fine). */
-	int (*link)(struct fs *fs, const struct fs_node *node, const struct fs_node *dir, const char *name);
+	int (*link)(struct fs *fs, const struct fs_node *node, const struct fs_node *dir,
+		    const char *name);
 	int (*unlink)(struct fs *fs, const struct fs_node *dir, const char *name, bool directory);
 	/* `flags`: RENAME_NOREPLACE, RENAME_EXCHANGE of the host. */
-	int (*rename)(struct fs *fs, const struct fs_node *from, const char *name, const struct fs_node *to, const char *new_name,
-		      unsigned flags);
+	int (*rename)(struct fs *fs, const struct fs_node *from, const char *name,
+		      const struct fs_node *to, const char *new_name, unsigned flags);
 };
 
 struct fs {
@@ -127,7 +145,8 @@ struct fs {
 	uint32_t fs_id;
 	uint32_t flags; /* fs_flags */
 	int root_fd;    /* owned: O_PATH or a detached mount's */
-	int proc_fd;    /* borrowed: this process's /proc/self/fd directory, for reopening; also every worker thread's cwd */
+	int proc_fd; /* borrowed: this process's /proc/self/fd directory, for reopening; also every
+			worker thread's cwd */
 	dev_t root_dev;
 	ino_t root_ino;
 };
@@ -139,18 +158,21 @@ extern const struct fs_ops fs_pathwalk_ops;
 const struct fs_ops *fs_ops_find(const char *name);
 
 /*
- * Prepares `fs` over root_fd (taken, also on failure). -ENOTDIR unless a directory. proc_fd is set later, by the process that
- * will serve (fs_set_proc).
+ * Prepares `fs` over root_fd (taken, also on failure). -ENOTDIR unless a directory. proc_fd is set
+ * later, by the process that will serve (fs_set_proc).
  */
 int fs_init(struct fs *fs, const struct fs_ops *ops, uint32_t fs_id, uint32_t flags, int root_fd);
 void fs_deinit(struct fs *fs);
 
-/* Fills attr from statx(2) of (fd, path, flags): the one place that turns host attributes into the wire's. */
+/* Fills attr from statx(2) of (fd, path, flags): the one place that turns host attributes into the
+ * wire's. */
 int fs_attr_from_statx(int fd, const char *path, int flags, Gofer__Attr *ret_attr);
 
 /*
- * Reads entries of an open directory descriptor from `cookie` on (fs/dirread.c; for backends whose files are descriptors).
- * Calls `each` for every entry but "." and ".."; a positive return of `each` stops before that entry. *ret_end: whether the end
- * was reached. `fd`'s own offset is moved: callers that share it hold their lock.
+ * Reads entries of an open directory descriptor from `cookie` on (fs/dirread.c; for backends whose
+ * files are descriptors). Calls `each` for every entry but "." and ".."; a positive return of
+ * `each` stops before that entry. *ret_end: whether the end was reached. `fd`'s own offset is
+ * moved: callers that share it hold their lock.
  */
-int fs_read_dir(int fd, uint64_t cookie, int (*each)(const struct fs_dirent *entry, void *userdata), void *userdata, bool *ret_end);
+int fs_read_dir(int fd, uint64_t cookie, int (*each)(const struct fs_dirent *entry, void *userdata),
+		void *userdata, bool *ret_end);

@@ -1,10 +1,11 @@
 /*
  * walk.h - traversal: from a client's path to a node, written once for every backend.
  *
- * The path is text from outside. It is taken component by component on a stack of nodes: ".." pops the stack (nothing is
- * cancelled lexically: "file/.." is ENOTDIR, "missing/.." is ENOENT), "." is skipped after checking for a directory, a symbolic
- * link stops the walk, or is followed on speculation when it is relative and the budget allows. Where neither ".." nor a link
- * occurs, the backend's fast path does it all in one system call.
+ * The path is text from outside. It is taken component by component on a stack of nodes: ".." pops
+ * the stack (nothing is cancelled lexically: "file/.." is ENOTDIR, "missing/.." is ENOENT), "." is
+ * skipped after checking for a directory, a symbolic link stops the walk, or is followed on
+ * speculation when it is relative and the budget allows. Where neither ".." nor a link occurs, the
+ * backend's fast path does it all in one system call.
  */
 #pragma once
 
@@ -15,45 +16,51 @@ enum { WALK_STOP = 1 }; /* positive result: *ret->stop says why the client's nam
 
 enum walk_want {
 	WALK_OBJECT, /* the object that the path names */
-	WALK_NAME,   /* the directory that holds, or would hold, the last component, and that name */
+	WALK_NAME, /* the directory that holds, or would hold, the last component, and that name */
 };
 
 struct walk_request {
 	struct fs *fs;
 	const struct fs_node *base; /* NULL = the root */
-	const uint8_t *path;        /* validated: no NUL, length within PATH_MAX, components within NAME_MAX */
+	const uint8_t
+		*path; /* validated: no NUL, length within PATH_MAX, components within NAME_MAX */
 	size_t path_len;
-	uint32_t follow; /* budget of relative links to follow on speculation; 0 for requests with side effects */
+	uint32_t follow; /* budget of relative links to follow on speculation; 0 for requests with
+			    side effects */
 	bool nofollow;   /* WALK_OBJECT: a link as the last component is the object */
 	enum walk_want want;
-	uint32_t which;  /* for Stop.which */
+	uint32_t which;      /* for Stop.which */
 	struct arena *arena; /* for everything in the result but nodes */
 };
 
 struct walk_result {
-	struct fs_node node;   /* WALK_OBJECT: the object. WALK_NAME: the directory. Owned: walk_result_deinit */
-	Gofer__Attr attr;      /* WALK_OBJECT: its attributes */
-	const char *name;      /* WALK_NAME: one validated component, NUL-terminated, in the arena */
-	bool trailing_slash;   /* WALK_NAME: the path ended in "/" (or "/."): the name must be, or become, a directory */
-	Gofer__Stop *stop;     /* with WALK_STOP */
+	struct fs_node node; /* WALK_OBJECT: the object. WALK_NAME: the directory. Owned:
+				walk_result_deinit */
+	Gofer__Attr attr;    /* WALK_OBJECT: its attributes */
+	const char *name;    /* WALK_NAME: one validated component, NUL-terminated, in the arena */
+	bool trailing_slash; /* WALK_NAME: the path ended in "/" (or "/."): the name must be, or
+				become, a directory */
+	Gofer__Stop *stop;   /* with WALK_STOP */
 	Gofer__Followed **followed; /* links followed on the way, in order */
 	size_t n_followed;
 };
 
 /*
- * 0, WALK_STOP or -errno (ENOENT, ENOTDIR, EACCES, ELOOP over the budget's own limit of 40, EXDEV at a mount without xdev,
- * ESTALE for a base outside the tree ...).
- * WALK_NAME with a last component of "." or ".." or an empty path: -EINVAL ("."), -ENOTEMPTY (".."), -EINVAL (empty): the caller
+ * 0, WALK_STOP or -errno (ENOENT, ENOTDIR, EACCES, ELOOP over the budget's own limit of 40, EXDEV
+ * at a mount without xdev, ESTALE for a base outside the tree ...). WALK_NAME with a last component
+ * of "." or ".." or an empty path: -EINVAL ("."), -ENOTEMPTY (".."), -EINVAL (empty): the caller
  * maps these to what its system call says.
- * WALK_OBJECT with a trailing slash on something that is no directory: -ENOTDIR; on a link: the link stops the walk even with
- * nofollow, as in Linux.
+ * WALK_OBJECT with a trailing slash on something that is no directory: -ENOTDIR; on a link: the
+ * link stops the walk even with nofollow, as in Linux.
  */
 int walk_resolve(const struct walk_request *request, struct walk_result *ret);
 void walk_result_deinit(struct walk_result *result);
 #define _cleanup_walk_ _cleanup_(walk_result_deinit)
 
 /*
- * A Stop for a link found at the last name by an operation on (dir, name) that returned FS_SYMLINK. 0 with ret_stop, or -errno
+ * A Stop for a link found at the last name by an operation on (dir, name) that returned FS_SYMLINK.
+ * 0 with ret_stop, or -errno
  * (-EAGAIN where the name is no link any more: the operation is to be tried again).
  */
-int walk_stop_at_name(const struct walk_request *request, const struct walk_result *found, Gofer__Stop **ret_stop);
+int walk_stop_at_name(const struct walk_request *request, const struct walk_result *found,
+		      Gofer__Stop **ret_stop);
