@@ -6,47 +6,89 @@ BUILD ?= build
 PREFIX ?= /usr/local
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 VERSION := 0.1.0
+SONAME := libgofer.so.0
 Q := $(if $(V),,@)
 .DEFAULT_GOAL := all
-# A few recipes install packages first; everything else assumes them.
-MAKEFLAGS += --no-builtin-rules
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+# In parallel unless the caller said otherwise; a sub-make shares its parent's jobs.
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
 
+# Quiet where pkg-config or the libraries are still missing: targets that install them run make again afterwards.
 PKGS := libprotobuf-c libevent libseccomp libcap-ng jansson
-PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS))
-PKG_LIBS = $(shell pkg-config --libs $(PKGS))
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+LIB_PKG_LIBS := $(shell pkg-config --libs libprotobuf-c 2>/dev/null)
 
 WARN := -Wall -Wextra -Werror -Wshadow=local -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wno-format-nonliteral \
         -Wno-missing-field-initializers -Wno-unused-parameter
-HARDEN := -fstack-protector-strong -fPIC -fno-strict-aliasing $(if $(SAN)$(DEBUG),,-D_FORTIFY_SOURCE=2)
-OPT := $(if $(DEBUG),-O0 -g3,$(if $(SAN),-O1 -g,-O2 -g))
-SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+ifneq ($(findstring clang,$(CC)),)
+WARN := $(filter-out -Wshadow=local,$(WARN))
+endif
+HARDEN := -fstack-protector-strong -fPIC -fno-strict-aliasing $(if $(SAN)$(DEBUG)$(COVERAGE),,-D_FORTIFY_SOURCE=2)
+OPT := $(if $(DEBUG)$(COVERAGE),-O0 -g3,$(if $(SAN),-O1 -g,-O2 -g))
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer) $(if $(COVERAGE),--coverage)
 CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DGOFER_VERSION='"$(VERSION)"' -I. -I$(BUILD)/gen
-ALL_CFLAGS = -std=gnu17 $(OPT) $(WARN) $(HARDEN) $(SANFLAGS) $(PKG_CFLAGS) $(CFLAGS)
+BASE_CFLAGS = -std=gnu17 $(OPT) $(HARDEN) $(SANFLAGS) $(PKG_CFLAGS)
+ALL_CFLAGS = $(BASE_CFLAGS) $(WARN) $(CFLAGS)
 ALL_LDFLAGS = $(SANFLAGS) -Wl,-z,relro,-z,now,--as-needed -pthread $(LDFLAGS)
 
 GEN_C := $(BUILD)/gen/gofer.pb-c.c
 GEN_H := $(BUILD)/gen/gofer.pb-c.h
+GEN_PY := $(BUILD)/gen/gofer_pb2.py
 
-COMMON_O := $(patsubst %.c,$(BUILD)/%.o,$(wildcard common/*.c))
-PROTO_O := $(patsubst %.c,$(BUILD)/%.o,$(wildcard proto/*.c)) $(BUILD)/gen/gofer.pb-c.o
-SERVER_O := $(patsubst %.c,$(BUILD)/%.o,$(wildcard server/*.c server/fs/*.c))
-CLIENT_O := $(patsubst %.c,$(BUILD)/%.o,$(wildcard client/*.c))
-CLI_O := $(patsubst %.c,$(BUILD)/%.o,$(wildcard client/cli/*.c))
+objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)))
+COMMON_O := $(call objects,common/*.c)
+PROTO_O := $(call objects,proto/*.c) $(BUILD)/gen/gofer.pb-c.o
+SERVER_O := $(call objects,server/*.c server/fs/*.c)
+CLIENT_O := $(call objects,client/*.c)
+CLI_O := $(call objects,client/cli/*.c)
 UNIT_T := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 PROG_T := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/integration/*.c tests/stress/*.c tests/bench/*.c))
 LIB_O := $(COMMON_O) $(PROTO_O)
+MAN := $(patsubst client/cli/man/%.scd,$(BUILD)/man/%,$(wildcard client/cli/man/*.scd))
+SHARED := $(BUILD)/libgofer.so.$(VERSION)
 
-.PHONY: all clean
-all: $(BUILD)/gofer $(BUILD)/libgofer.a $(BUILD)/libgofer.so
+SOURCES := $(wildcard common/*.c proto/*.c server/*.c server/fs/*.c client/*.c client/cli/*.c)
+HEADERS := $(wildcard common/*.h proto/*.h server/*.h server/fs/*.h client/*.h client/cli/*.h)
+TEST_SOURCES := $(wildcard tests/*/*.c tests/*/*.h)
+SCRIPTS := $(wildcard scripts/* tests/run tests/*/*.sh .ci/run)
+
+.PHONY: all programs unit-programs test-programs man clean help demo test check check-asan check-ubsan check-tsan check-valgrind \
+        check-noopenat2 bench coverage lint format format-check install uninstall deps
+
+all: $(BUILD)/gofer $(BUILD)/libgofer.a $(BUILD)/libgofer.so man ## Build the command, the library and the man pages (default)
+
+help: ## List the targets
+	@echo "Targets:"
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo "Variables: BUILD=$(BUILD) CC=$(CC) SAN=address,undefined|thread DEBUG=1 V=1 PREFIX=$(PREFIX) DESTDIR= K=test-name-pattern"
+
+# ---- code -------------------------------------------------------------------------------------------------------------------
+
+# Changes when the compiler or the flags do, so that one BUILD directory never mixes two kinds of objects.
+FLAGS := $(CC) $(CPPFLAGS) $(ALL_CFLAGS)
+ifeq ($(filter clean help deps demo test format format-check uninstall,$(MAKECMDGOALS)),)
+ifneq ($(file <$(BUILD)/flags),$(FLAGS))
+$(shell mkdir -p $(BUILD))
+$(file >$(BUILD)/flags,$(FLAGS))
+endif
+endif
 
 $(GEN_H) $(GEN_C) &: proto/gofer.proto
+	@command -v protoc-c pkg-config >/dev/null || { echo "gofer: packages are missing; run scripts/install-deps" >&2; exit 1; }
 	@mkdir -p $(BUILD)/gen
-	$(Q)cd proto && protoc-c --c_out=$(abspath $(BUILD)/gen) gofer.proto
+	$(Q)protoc-c -I proto --c_out=$(BUILD)/gen proto/gofer.proto
 
-$(BUILD)/gen/%.o: $(BUILD)/gen/%.c
-	$(Q)$(CC) $(CPPFLAGS) -std=gnu17 $(OPT) $(HARDEN) $(SANFLAGS) $(PKG_CFLAGS) -c $< -o $@
+$(GEN_PY): proto/gofer.proto
+	@mkdir -p $(BUILD)/gen
+	$(Q)protoc -I proto --python_out=$(BUILD)/gen proto/gofer.proto
 
-$(BUILD)/%.o: %.c $(GEN_H) Makefile
+$(BUILD)/gen/%.o: $(BUILD)/gen/%.c $(BUILD)/flags
+	$(Q)$(CC) $(CPPFLAGS) $(BASE_CFLAGS) -c $< -o $@
+
+$(BUILD)/%.o: %.c $(GEN_H) $(BUILD)/flags
 	@mkdir -p $(@D)
 	@$(if $(V),,echo "  CC    $<")
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
@@ -59,13 +101,24 @@ $(BUILD)/libgofer.a: $(CLIENT_O) $(LIB_O)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
-$(BUILD)/libgofer.so: $(CLIENT_O) $(LIB_O) client/libgofer.sym
+$(SHARED): $(CLIENT_O) $(LIB_O) client/libgofer.sym
 	@$(if $(V),,echo "  LINK  $@")
-	$(Q)$(CC) -shared -Wl,-soname,libgofer.so.0 -Wl,--version-script=client/libgofer.sym $(filter %.o,$^) $(ALL_LDFLAGS) \
-		$(shell pkg-config --libs libprotobuf-c) -o $@
+	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=client/libgofer.sym $(if $(SAN),,-Wl,--no-undefined) \
+		$(filter %.o,$^) $(ALL_LDFLAGS) $(LIB_PKG_LIBS) -o $@
+
+$(BUILD)/libgofer.so: $(SHARED)
+	$(Q)ln -sf $(<F) $(BUILD)/$(SONAME)
+	$(Q)ln -sf $(SONAME) $@
+
+man: $(MAN)
+$(BUILD)/man/%: client/cli/man/%.scd
+	@mkdir -p $(@D)
+	$(Q)scdoc <$< >$@.tmp && mv $@.tmp $@
+
+# ---- tests ------------------------------------------------------------------------------------------------------------------
 
 # Unit tests: one Criterion program per file, linked with everything but the command.
-$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(SERVER_O) $(CLIENT_O) $(LIB_O)
+$(UNIT_T): $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(SERVER_O) $(CLIENT_O) $(LIB_O)
 	@$(if $(V),,echo "  LINK  $@")
 	$(Q)$(CC) $^ $(ALL_LDFLAGS) $(PKG_LIBS) -lcriterion -o $@
 
@@ -74,11 +127,106 @@ $(PROG_T): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SERVER_O) $(CLIENT_O) $(LIB_O)
 	@$(if $(V),,echo "  LINK  $@")
 	$(Q)$(CC) $^ $(ALL_LDFLAGS) $(PKG_LIBS) -o $@
 
-.PHONY: unit-programs test-programs
 unit-programs: $(UNIT_T)
-test-programs: $(PROG_T)
+test-programs: $(PROG_T) $(GEN_PY)
+programs: all unit-programs test-programs
 
-clean:
+deps:
+	@scripts/install-deps build test
+
+test: deps ## Install what is missing, build, run every test: plain and ASan+UBSan, as root and as an ordinary user
+	+@$(MAKE) check
+
+# The two builds share the jobs of this make; `make check K=walk` runs the tests whose names contain "walk".
+RUN = tests/run $(if $(K),-k $(K))
+check: ## The same without installing packages
+	+@$(MAKE) programs
+	+@$(MAKE) programs BUILD=$(BUILD)/asan SAN=address,undefined
+	@$(RUN) plain=$(BUILD) asan=$(BUILD)/asan
+
+check-asan: ## All tests under AddressSanitizer and LeakSanitizer
+	+@$(MAKE) programs BUILD=$(BUILD)/asan-only SAN=address
+	@$(RUN) asan=$(BUILD)/asan-only
+
+check-ubsan: ## All tests under UndefinedBehaviorSanitizer
+	+@$(MAKE) programs BUILD=$(BUILD)/ubsan SAN=undefined
+	@$(RUN) ubsan=$(BUILD)/ubsan
+
+check-tsan: ## The integration tests and plain test programs under ThreadSanitizer (Criterion does not start there)
+	+@$(MAKE) all test-programs BUILD=$(BUILD)/tsan SAN=thread
+	@$(RUN) tsan=$(BUILD)/tsan
+
+check-valgrind: ## A short run under valgrind's memcheck
+	+@$(MAKE) programs
+	@$(RUN) valgrind=$(BUILD)
+
+check-noopenat2: ## All tests with openat2 withheld, as on old kernels: the inode-walk for every path
+	+@$(MAKE) programs
+	@GOFER_TEST_SERVE_ARGS=--no-openat2 $(RUN) plain=$(BUILD)
+
+demo: ## Show what gofer does, with real commands and their output
+	@scripts/install-deps build test
+	+@$(MAKE) all
+	@scripts/demo $(BUILD)/gofer
+
+bench: ## Latency as ratios: against the native call and against a bare ping-pong
+	+@$(MAKE) all test-programs
+	@GOFER=$(abspath $(BUILD)/gofer) BUILD=$(abspath $(BUILD)) tests/bench/run
+
+coverage: ## Lines and branches that the tests reach (gcovr)
+	+@$(MAKE) programs BUILD=$(BUILD)/coverage COVERAGE=1
+	@find $(BUILD)/coverage -name '*.gcda' -delete
+	@$(RUN) -c plain=$(BUILD)/coverage
+	@gcovr --root . --object-directory $(BUILD)/coverage --exclude tests --exclude '.*pb-c.*' --print-summary \
+		--html-details $(BUILD)/coverage/index.html --sort-percentage
+	@echo "details: $(BUILD)/coverage/index.html"
+
+# ---- form -------------------------------------------------------------------------------------------------------------------
+
+lint: $(GEN_H) ## clang-tidy, cppcheck, shellcheck, and a build with clang
+	+@$(MAKE) programs CC=clang BUILD=$(BUILD)/clang
+	shellcheck -x $(SCRIPTS)
+	cppcheck --quiet --std=c11 --language=c --error-exitcode=1 --enable=warning,portability --inline-suppr -j $(shell nproc) \
+		--suppressions-list=tests/cppcheck.suppress -I. -I$(BUILD)/gen -D_GNU_SOURCE $(SOURCES)
+	printf '%s\0' $(SOURCES) | xargs -0 -n 4 -P $(shell nproc) sh -c \
+		'clang-tidy --quiet --warnings-as-errors="*" "$$@" -- -std=gnu17 $(WARN) $(subst ",\",$(CPPFLAGS)) $(PKG_CFLAGS) 2>/dev/null' tidy
+
+format: ## Apply .clang-format
+	clang-format -i $(SOURCES) $(HEADERS) $(TEST_SOURCES)
+
+format-check: ## Fail where .clang-format would change something
+	clang-format --dry-run --Werror $(SOURCES) $(HEADERS) $(TEST_SOURCES)
+
+# ---- installation -----------------------------------------------------------------------------------------------------------
+
+prefix := $(DESTDIR)$(PREFIX)
+COMPLETION := client/cli/completion.bash
+
+install: all ## Install below DESTDIR/PREFIX: command, library, headers, gofer.pc, man pages, completion
+	install -D -m 755 $(BUILD)/gofer $(prefix)/bin/gofer
+	install -D -m 755 $(SHARED) $(prefix)/lib/libgofer.so.$(VERSION)
+	ln -sf libgofer.so.$(VERSION) $(prefix)/lib/$(SONAME)
+	ln -sf $(SONAME) $(prefix)/lib/libgofer.so
+	install -D -m 644 $(BUILD)/libgofer.a $(prefix)/lib/libgofer.a
+	install -D -m 644 client/gofer.h $(prefix)/include/gofer/gofer.h
+	install -D -m 644 $(GEN_H) $(prefix)/include/gofer/gofer.pb-c.h
+	mkdir -p $(prefix)/lib/pkgconfig
+	sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' client/gofer.pc.in >$(prefix)/lib/pkgconfig/gofer.pc
+	for page in $(MAN); do \
+		install -D -m 644 "$$page" "$(prefix)/share/man/man$${page##*.}/$${page##*/}" || exit; \
+	done
+	install -D -m 644 $(COMPLETION) $(prefix)/share/bash-completion/completions/gofer
+
+uninstall: ## Remove what install put there
+	rm -f $(prefix)/bin/gofer $(prefix)/lib/libgofer.so.$(VERSION) $(prefix)/lib/$(SONAME) $(prefix)/lib/libgofer.so \
+		$(prefix)/lib/libgofer.a $(prefix)/include/gofer/gofer.h $(prefix)/include/gofer/gofer.pb-c.h \
+		$(prefix)/lib/pkgconfig/gofer.pc $(prefix)/share/bash-completion/completions/gofer
+	for page in $(patsubst client/cli/man/%.scd,%,$(wildcard client/cli/man/*.scd)); do \
+		rm -f "$(prefix)/share/man/man$${page##*.}/$$page" || exit; \
+	done
+	rmdir $(prefix)/include/gofer 2>/dev/null || true
+
+clean: ## Remove the build directory
 	rm -rf $(BUILD)
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(patsubst %.o,%.d,$(COMMON_O) $(PROTO_O) $(SERVER_O) $(CLIENT_O) $(CLI_O)) $(UNIT_T:%=%.d) $(PROG_T:%=%.d)
