@@ -20,10 +20,13 @@ struct identity {
 	uint64_t serial; /* unique per registered value: equal serials are equal identities */
 };
 
-/* What the calling thread is now. `serial` 0 = unknown. */
+/* What a thread is now. serial 0 = unknown. */
 struct identity_state {
 	uint64_t serial;
-	bool fixed; /* this process can be only one user: switching is a check */
+	uint64_t caps;
+	bool fixed; /* this process is one user for good: entering an identity only checks */
+	uid_t fixed_uid;
+	gid_t fixed_gid;
 };
 
 /* Makes the calling thread `id`. 0, or -EPERM where the process is fixed to another user. Aborts on

@@ -1,0 +1,61 @@
+/*
+ * handle.h - the open files of one session, by number.
+ *
+ * A number is {generation, index}: a closed and reused slot has another generation, so an old number is EBADF and never somebody
+ * else's file. Looking one up takes a reference: a Close that arrives while a Read of the same handle runs only drops the table's
+ * own, and the descriptor goes with the last. Slots are charged before anything is opened.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "server/fs/fs.h"
+#include "server/server.h"
+
+struct handle {
+	_Atomic uint32_t refs;
+	const struct volume *volume;
+	struct fs_node node;  /* its descriptor, and for pathwalk its path */
+	uint32_t flags;       /* OpenFlag of the protocol: READ, WRITE, APPEND, PATH */
+	uint32_t type;        /* S_IFMT bits */
+	pthread_mutex_t lock; /* whoever moves the descriptor's own offset: directories, appends, seeks */
+};
+
+struct handle_slot {
+	struct handle *handle; /* NULL = free */
+	uint32_t generation;
+	uint32_t next_free;
+};
+
+struct handle_table {
+	pthread_mutex_t lock;
+	struct handle_slot *slots;
+	uint32_t n_slots, max;
+	uint32_t free_head; /* index, or UINT32_MAX */
+	uint32_t used;      /* reserved ones included */
+};
+
+int handle_table_init(struct handle_table *table, uint32_t max);
+/* Drops every handle. No other thread may use the table any more. */
+void handle_table_deinit(struct handle_table *table);
+
+/* Charges one handle: 0 or -EMFILE. Followed by handle_insert() or handle_unreserve(). */
+int handle_reserve(struct handle_table *table);
+void handle_unreserve(struct handle_table *table);
+/* Takes the node and uses up a reservation, also on failure (-ENOMEM). *ret_id is never 0. */
+int handle_insert(struct handle_table *table, const struct volume *volume, struct fs_node *node, uint32_t flags, uint32_t type,
+		  uint64_t *ret_id);
+/* NULL for a number that names nothing. */
+struct handle *handle_ref(struct handle_table *table, uint64_t id);
+/* NULL is fine. Returns NULL. */
+struct handle *handle_unref(struct handle *handle);
+/* 0 or -EBADF. */
+int handle_remove(struct handle_table *table, uint64_t id);
+uint32_t handle_count(struct handle_table *table);
+
+static inline void cleanup_handle(struct handle **h)
+{
+	*h = handle_unref(*h);
+}
+#define _cleanup_handle_ _cleanup_(cleanup_handle)
