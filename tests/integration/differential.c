@@ -1,0 +1,906 @@
+/*
+ * differential.c - the gofer answers what the kernel answers (S92).
+ *
+ * Two equal random trees. Every operation is done twice by the same random user: on one tree through
+ * the gofer (delegate mode, an identity registered for that user), on its twin by a child process that
+ * has become that user (setgroups, setresgid, setresuid) and is rooted in the twin by chroot, so that
+ * absolute links and ".." mean the same on both sides. The errno must be equal each time, and what the
+ * call returned (attributes, data, names); at the end of each batch both trees are compared entry by
+ * entry: type, mode, owner, links, size, content, target, all extended attributes with the ACLs.
+ *
+ * A batch is one pair of trees and a handful of users; all is derived from the seed, which is printed.
+ *
+ *     differential [-n CASES] [-s SEED] [-b FIRST_BATCH] SERVED_DIR TWIN_DIR      as root
+ */
+#include <grp.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/statvfs.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+
+#include "tests/integration/proof.h"
+
+enum {
+	USERS = 6,
+	MAX_GROUPS = 5,
+	FIRST_ID = 2000,
+	IDS = 6, /* uids and gids that occur: few, so that they meet */
+	BATCH = 250,
+	MAX_OBJECTS = 48,
+	PATH_SIZE = 192,
+	VALUE_SIZE = 256,
+};
+
+enum kind {
+	OP_STAT,
+	OP_LSTAT,
+	OP_ACCESS,
+	OP_OPEN,
+	OP_TMPFILE,
+	OP_READDIR,
+	OP_READLINK,
+	OP_STATFS,
+	OP_MKDIR,
+	OP_MKNOD,
+	OP_SYMLINK,
+	OP_LINK,
+	OP_UNLINK,
+	OP_RMDIR,
+	OP_RENAME,
+	OP_CHMOD,
+	OP_CHOWN,
+	OP_LCHOWN,
+	OP_UTIMENS,
+	OP_TRUNCATE,
+	OP_GETXATTR,
+	OP_SETXATTR,
+	OP_LISTXATTR,
+	OP_REMOVEXATTR,
+	OP_COUNT,
+};
+
+static const char *const kind_names[OP_COUNT] = {
+	"stat",	    "lstat",	"access",   "open",	"tmpfile",   "readdir",
+	"readlink", "statfs",	"mkdir",    "mknod",	"symlink",   "link",
+	"unlink",   "rmdir",	"rename",   "chmod",	"chown",     "lchown",
+	"utimens",  "truncate", "getxattr", "setxattr", "listxattr", "removexattr",
+};
+
+/* One operation, in a form that both sides understand. */
+struct op {
+	enum kind kind;
+	int flags;
+	uint32_t mode, umask;
+	uint32_t uid, gid;
+	uint64_t size;
+	char path[PATH_SIZE], other[PATH_SIZE];
+	char name[64]; /* of the xattr */
+	uint8_t value[VALUE_SIZE];
+	size_t value_len;
+};
+
+/* What came of it. digest: of everything that the call returned and that must be equal. */
+struct outcome {
+	int error;
+	uint64_t digest;
+	uint32_t mode, uid, gid;
+	int64_t size;
+};
+
+struct user {
+	uint32_t uid, gid;
+	gid_t groups[MAX_GROUPS];
+	size_t n_groups;
+	pid_t pid;
+	int sock; /* to the child */
+	struct gofer_session *session;
+	struct gofer_namespace *ns;
+};
+
+static uint64_t rng;
+static const char *served, *twin;
+static bool links_checked; /* fs.protected_symlinks: decided by who follows, which is not the server */
+
+static uint32_t below(uint32_t n)
+{
+	return random_below(&rng, n);
+}
+
+static bool one_in(uint32_t n)
+{
+	return below(n) == 0;
+}
+
+static uint64_t digest_bytes(uint64_t h, const void *data, size_t n)
+{
+	const uint8_t *p = data;
+
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ p[i]) * UINT64_C(1099511628211);
+	return h;
+}
+
+/* ---- the two executors ---- */
+
+static void keep_stat(struct outcome *o, const struct stat *st)
+{
+	o->mode = st->st_mode;
+	o->uid = st->st_uid;
+	o->gid = st->st_gid;
+	o->size = S_ISDIR(st->st_mode) ? 0 : st->st_size;
+	o->digest = st->st_nlink;
+}
+
+static void op_times(const struct op *op, struct timespec times[2])
+{
+	times[0] = (struct timespec){ (time_t)op->size, 1000 };
+	times[1] = (struct timespec){ (time_t)op->size, op->mode & 1 ? UTIME_OMIT : 2000 };
+	if (op->mode & 2)
+		times[0].tv_nsec = UTIME_OMIT;
+	if (op->mode & 4)
+		times[1].tv_nsec = UTIME_NOW;
+}
+
+/* Names come in any order: their digests are added up. */
+static uint64_t digest_name(const char *name)
+{
+	return digest_bytes(14695981039346656037u, name, strlen(name));
+}
+
+static int native_open(const struct op *op, struct outcome *o)
+{
+	int fd = open(op->path, op->flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, op->mode);
+	char buf[64];
+	struct stat st;
+	ssize_t n = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) == 0)
+		keep_stat(o, &st);
+	if (S_ISREG(st.st_mode)) {
+		if ((op->flags & O_ACCMODE) != O_RDONLY)
+			n = pwrite(fd, "data", 4, 2);
+		if (n >= 0 && (op->flags & O_ACCMODE) != O_WRONLY)
+			n = pread(fd, buf, sizeof(buf), 0);
+	}
+	close(fd);
+	if (n > 0 && (op->flags & O_ACCMODE) != O_WRONLY)
+		o->digest = digest_bytes(o->digest, buf, (size_t)n);
+	return n < 0 ? -errno : 0;
+}
+
+static int native_readdir(const struct op *op, struct outcome *o)
+{
+	DIR *d = opendir(op->path);
+
+	if (!d)
+		return -errno;
+	for (const struct dirent *e; (e = readdir(d));)
+		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
+			o->digest += digest_name(e->d_name);
+	closedir(d);
+	return 0;
+}
+
+static int result(long r)
+{
+	return r < 0 ? -errno : 0;
+}
+
+static int native_do(const struct op *op, struct outcome *o)
+{
+	struct timespec times[2];
+	char buf[4096];
+	struct stat st;
+	struct statvfs sv;
+	ssize_t n;
+
+	umask(op->umask);
+	switch (op->kind) {
+	case OP_STAT:
+	case OP_LSTAT:
+		if (fstatat(AT_FDCWD, op->path, &st, op->kind == OP_LSTAT ? AT_SYMLINK_NOFOLLOW : 0) < 0)
+			return -errno;
+		keep_stat(o, &st);
+		return 0;
+	case OP_ACCESS:
+		return result(access(op->path, (int)op->mode));
+	case OP_OPEN:
+	case OP_TMPFILE:
+		return native_open(op, o);
+	case OP_READDIR:
+		return native_readdir(op, o);
+	case OP_READLINK:
+		n = readlink(op->path, buf, sizeof(buf));
+		if (n > 0)
+			o->digest = digest_bytes(0, buf, (size_t)n);
+		return result(n);
+	case OP_STATFS:
+		return result(statvfs(op->path, &sv));
+	case OP_MKDIR:
+		return result(mkdir(op->path, op->mode));
+	case OP_MKNOD:
+		return result(mknod(op->path, op->mode, 0));
+	case OP_SYMLINK:
+		return result(symlink(op->other, op->path));
+	case OP_LINK:
+		return result(linkat(AT_FDCWD, op->path, AT_FDCWD, op->other, op->flags));
+	case OP_UNLINK:
+		return result(unlink(op->path));
+	case OP_RMDIR:
+		return result(rmdir(op->path));
+	case OP_RENAME:
+		return result(renameat2(AT_FDCWD, op->path, AT_FDCWD, op->other, (unsigned)op->flags));
+	case OP_CHMOD:
+		return result(chmod(op->path, op->mode));
+	case OP_CHOWN:
+		return result(chown(op->path, op->uid, op->gid));
+	case OP_LCHOWN:
+		return result(lchown(op->path, op->uid, op->gid));
+	case OP_UTIMENS:
+		op_times(op, times);
+		return result(utimensat(AT_FDCWD, op->path, op->flags ? NULL : times, 0));
+	case OP_TRUNCATE:
+		return result(truncate(op->path, (off_t)op->size));
+	case OP_GETXATTR:
+		n = getxattr(op->path, op->name, buf, sizeof(buf));
+		if (n > 0)
+			o->digest = digest_bytes(0, buf, (size_t)n);
+		return result(n);
+	case OP_SETXATTR:
+		return result(setxattr(op->path, op->name, op->value, op->value_len, op->flags));
+	case OP_LISTXATTR:
+		n = listxattr(op->path, buf, sizeof(buf));
+		if (n > 0)
+			o->digest = digest_bytes(0, buf, (size_t)n);
+		return result(n);
+	case OP_REMOVEXATTR:
+		return result(removexattr(op->path, op->name));
+	case OP_COUNT:
+		break;
+	}
+	return -ENOSYS;
+}
+
+static int gofer_open_and_use(struct gofer_namespace *ns, const struct op *op, struct outcome *o)
+{
+	struct gofer_file *file;
+	char buf[64];
+	struct stat st;
+	ssize_t n = 0;
+	int r = gofer_open(ns, op->path, op->flags | O_NONBLOCK, op->mode, &file);
+
+	if (r < 0)
+		return r;
+	r = gofer_fstat(file, &st);
+	if (r == 0) {
+		keep_stat(o, &st);
+		if (S_ISREG(st.st_mode)) {
+			if ((op->flags & O_ACCMODE) != O_RDONLY)
+				n = gofer_pwrite(file, "data", 4, 2);
+			if (n >= 0 && (op->flags & O_ACCMODE) != O_WRONLY)
+				n = gofer_pread(file, buf, sizeof(buf), 0);
+		}
+	}
+	(void)gofer_close(file);
+	if (n > 0 && (op->flags & O_ACCMODE) != O_WRONLY)
+		o->digest = digest_bytes(o->digest, buf, (size_t)n);
+	return r < 0 ? r : n < 0 ? (int)n : 0;
+}
+
+static int gofer_list(struct gofer_namespace *ns, const struct op *op, struct outcome *o)
+{
+	struct gofer_dirent e;
+	struct gofer_dir *d;
+	int r = gofer_opendir(ns, op->path, &d);
+
+	if (r < 0)
+		return r;
+	while ((r = gofer_readdir(d, &e)) > 0)
+		o->digest += digest_name(e.name);
+	gofer_closedir(d);
+	return r;
+}
+
+static int gofer_do(struct gofer_namespace *ns, const struct op *op, struct outcome *o)
+{
+	struct timespec times[2];
+	char buf[4096];
+	struct stat st;
+	struct statfs sf;
+	ssize_t n;
+	int r;
+
+	gofer_umask(ns, op->umask);
+	switch (op->kind) {
+	case OP_STAT:
+	case OP_LSTAT:
+		r = gofer_stat(ns, op->path, op->kind == OP_LSTAT ? AT_SYMLINK_NOFOLLOW : 0, &st);
+		if (r == 0)
+			keep_stat(o, &st);
+		return r;
+	case OP_ACCESS:
+		return gofer_access(ns, op->path, (int)op->mode, 0);
+	case OP_OPEN:
+	case OP_TMPFILE:
+		return gofer_open_and_use(ns, op, o);
+	case OP_READDIR:
+		return gofer_list(ns, op, o);
+	case OP_READLINK:
+		n = gofer_readlink(ns, op->path, buf, sizeof(buf));
+		if (n > 0)
+			o->digest = digest_bytes(0, buf, (size_t)n);
+		return n < 0 ? (int)n : 0;
+	case OP_STATFS:
+		return gofer_statfs(ns, op->path, &sf);
+	case OP_MKDIR:
+		return gofer_mkdir(ns, op->path, op->mode);
+	case OP_MKNOD:
+		return gofer_mknod(ns, op->path, op->mode, 0);
+	case OP_SYMLINK:
+		return gofer_symlink(ns, op->other, op->path);
+	case OP_LINK:
+		return gofer_link(ns, op->path, op->other, op->flags);
+	case OP_UNLINK:
+		return gofer_unlink(ns, op->path);
+	case OP_RMDIR:
+		return gofer_rmdir(ns, op->path);
+	case OP_RENAME:
+		return gofer_rename(ns, op->path, op->other, (unsigned)op->flags);
+	case OP_CHMOD:
+		return gofer_chmod(ns, op->path, op->mode);
+	case OP_CHOWN:
+		return gofer_chown(ns, op->path, op->uid, op->gid, 0);
+	case OP_LCHOWN:
+		return gofer_chown(ns, op->path, op->uid, op->gid, AT_SYMLINK_NOFOLLOW);
+	case OP_UTIMENS:
+		op_times(op, times);
+		return gofer_utimens(ns, op->path, op->flags ? NULL : times, 0);
+	case OP_TRUNCATE:
+		return gofer_truncate(ns, op->path, op->size);
+	case OP_GETXATTR:
+		n = gofer_getxattr(ns, op->path, op->name, buf, sizeof(buf), 0);
+		if (n > 0)
+			o->digest = digest_bytes(0, buf, (size_t)n);
+		return n < 0 ? (int)n : 0;
+	case OP_SETXATTR:
+		return gofer_setxattr(ns, op->path, op->name, op->value, op->value_len, op->flags, 0);
+	case OP_LISTXATTR:
+		n = gofer_listxattr(ns, op->path, buf, sizeof(buf), 0);
+		if (n > 0)
+			o->digest = digest_bytes(0, buf, (size_t)n);
+		return n < 0 ? (int)n : 0;
+	case OP_REMOVEXATTR:
+		return gofer_removexattr(ns, op->path, op->name, 0);
+	case OP_COUNT:
+		break;
+	}
+	return -ENOSYS;
+}
+
+/* The child: becomes the user, rooted in the twin, and does what it is told. */
+static void child_run(const struct user *u, int sock)
+{
+	struct op op;
+	struct outcome o;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (chroot(twin) < 0 || chdir("/") < 0 || setgroups(u->n_groups, u->groups) < 0 ||
+	    setresgid(u->gid, u->gid, u->gid) < 0 || setresuid(u->uid, u->uid, u->uid) < 0)
+		_exit(1);
+	while (read(sock, &op, sizeof(op)) == (ssize_t)sizeof(op)) {
+		o = (struct outcome){ 0 };
+		o.error = -native_do(&op, &o);
+		if (write(sock, &o, sizeof(o)) != (ssize_t)sizeof(o))
+			break;
+	}
+	_exit(0);
+}
+
+static void user_start(struct user *u, uint32_t id)
+{
+	int pair[2], r;
+
+	u->uid = FIRST_ID + below(IDS);
+	u->gid = FIRST_ID + below(IDS);
+	u->n_groups = below(MAX_GROUPS + 1);
+	for (size_t i = 0; i < u->n_groups; i++)
+		u->groups[i] = FIRST_ID + below(IDS);
+	r = gofer_session_set_identity(u->session, id, u->uid, u->gid, u->groups, u->n_groups);
+	if (r < 0)
+		die("identity %u:%u: %s", u->uid, u->gid, gofer_message());
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		die("socketpair");
+	u->pid = fork();
+	if (u->pid < 0)
+		die("fork");
+	if (u->pid == 0)
+		child_run(u, pair[1]);
+	close(pair[1]);
+	u->sock = pair[0];
+}
+
+static void user_stop(struct user *u)
+{
+	u->sock = fd_close(u->sock);
+	(void)waitpid(u->pid, NULL, 0);
+}
+
+/* ---- random trees ---- */
+
+static struct {
+	char path[MAX_OBJECTS][PATH_SIZE];
+	bool dir[MAX_OBJECTS];
+	size_t n;
+} objects;
+
+static uint32_t random_id(void)
+{
+	return one_in(8) ? 0 : FIRST_ID + below(IDS);
+}
+
+static uint32_t random_mode(bool dir)
+{
+	static const uint16_t common[] = { 0755, 0700, 0644, 0600, 0777, 0666, 0750, 0711, 0 };
+	uint32_t mode = one_in(3) ? below(01000) : common[below(ARRAY_SIZE(common))];
+
+	if (dir && !one_in(4))
+		mode |= 0111; /* else too few walks arrive anywhere */
+	if (one_in(6))
+		mode |= S_ISVTX;
+	if (one_in(6))
+		mode |= S_ISGID;
+	if (one_in(12))
+		mode |= S_ISUID;
+	return mode;
+}
+
+/*
+ * A POSIX ACL as the kernel stores it: version, then entries of {tag, permissions, id}, sorted by tag
+ * and id. Sometimes wrong on purpose.
+ */
+static size_t random_acl(uint8_t value[VALUE_SIZE])
+{
+	enum { USER_OBJ = 1, USER = 2, GROUP_OBJ = 4, GROUP = 8, MASK = 0x10, OTHER = 0x20 };
+	struct {
+		uint16_t tag, perm;
+		uint32_t id;
+	} e[16];
+	size_t n = 0, named = 0;
+	const uint32_t version = 2;
+
+#define ENTRY(t, i) (e[n].tag = (t), e[n].perm = (uint16_t)below(8), e[n].id = (i), n++)
+	ENTRY(USER_OBJ, UINT32_MAX);
+	for (uint32_t id = 0; id < IDS; id++)
+		if (one_in(4))
+			ENTRY(USER, FIRST_ID + id), named++;
+	ENTRY(GROUP_OBJ, UINT32_MAX);
+	for (uint32_t id = 0; id < IDS; id++)
+		if (one_in(4))
+			ENTRY(GROUP, FIRST_ID + id), named++;
+	if (named ? !one_in(20) : one_in(3))
+		ENTRY(MASK, UINT32_MAX);
+	ENTRY(OTHER, UINT32_MAX);
+#undef ENTRY
+	if (one_in(40))
+		e[below((uint32_t)n)].tag = 7;
+	memcpy(value, &version, 4);
+	for (size_t i = 0; i < n; i++) {
+		memcpy(value + 4 + i * 8, &e[i].tag, 2);
+		memcpy(value + 6 + i * 8, &e[i].perm, 2);
+		memcpy(value + 8 + i * 8, &e[i].id, 4);
+	}
+	return 4 + n * 8;
+}
+
+static void both_path(char out[2][PATH_MAX], const char *path)
+{
+	snprintf(out[0], PATH_MAX, "%s/%s", served, path);
+	snprintf(out[1], PATH_MAX, "%s/%s", twin, path);
+}
+
+/* Makes one object, the same in both trees, as root. */
+static void object_make(const char *path, uint32_t what)
+{
+	uint32_t mode = random_mode(what < 2), uid = random_id(), gid = random_id();
+	bool acl = one_in(3), def = one_in(3), attr = one_in(3);
+	uint8_t value[2][VALUE_SIZE];
+	size_t len[2] = { random_acl(value[0]), random_acl(value[1]) };
+	size_t size = below(40), target = below((uint32_t)objects.n);
+	char host[2][PATH_MAX], text[PATH_SIZE + 16];
+
+	both_path(host, path);
+	snprintf(text, sizeof(text), "%s%s", one_in(2) ? "/" : one_in(2) ? "../" : "",
+		 objects.n ? objects.path[target] : "nowhere");
+	for (int i = 0; i < 2; i++) {
+		int fd;
+
+		if (what < 2) {
+			if (mkdir(host[i], 0700) < 0)
+				return;
+		} else if (what == 2) {
+			if (symlink(text, host[i]) < 0 || lchown(host[i], uid, gid) < 0)
+				return;
+			continue;
+		} else if (what == 3) {
+			if (mknod(host[i], S_IFIFO | 0600, 0) < 0)
+				return;
+		} else {
+			fd = open(host[i], O_CREAT | O_EXCL | O_WRONLY, 0600);
+			if (fd < 0)
+				return;
+			if (write(fd, "0123456789012345678901234567890123456789", size) < 0)
+				die("write");
+			close(fd);
+		}
+		if (chown(host[i], uid, gid) < 0 || chmod(host[i], mode) < 0)
+			die("%s: %s", host[i], strerror(errno));
+		if (acl)
+			(void)setxattr(host[i], "system.posix_acl_access", value[0], len[0], 0);
+		if (def && what < 2)
+			(void)setxattr(host[i], "system.posix_acl_default", value[1], len[1], 0);
+		if (attr && what != 3)
+			(void)setxattr(host[i], "user.a", "value", 5, 0);
+	}
+	snprintf(objects.path[objects.n], PATH_SIZE, "%s", path);
+	objects.dir[objects.n++] = what < 2;
+}
+
+static void remove_tree(const char *path)
+{
+	DIR *d = opendir(path);
+
+	for (const struct dirent *e; d && (e = readdir(d));) {
+		char child[PATH_MAX];
+
+		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+			continue;
+		snprintf(child, sizeof(child), "%.3000s/%s", path, e->d_name);
+		if (unlink(child) == 0)
+			continue;
+		remove_tree(child);
+		if (rmdir(child) < 0)
+			die("rmdir %s: %s", child, strerror(errno));
+	}
+	if (d)
+		closedir(d);
+}
+
+static void trees_make(void)
+{
+	char path[PATH_SIZE];
+
+	remove_tree(served);
+	remove_tree(twin);
+	objects.n = 0;
+	for (int i = 0; i < 40; i++) {
+		const char *parent = "";
+		uint32_t what = i < 6 ? 0 : below(8);
+
+		if (objects.n && !one_in(4)) {
+			size_t p = below((uint32_t)objects.n);
+
+			if (objects.dir[p] && strlen(objects.path[p]) < 60)
+				parent = objects.path[p];
+		}
+		if (what == 2 && links_checked)
+			what = 4;
+		snprintf(path, sizeof(path), "%s%s%c%d", parent, *parent ? "/" : "", what < 2 ? 'd' : 'f', i);
+		object_make(path, what);
+	}
+	for (int i = 0; i < 2; i++) {
+		static const uint16_t modes[] = { 0777, 01777, 0755 };
+		const char *root = i ? twin : served;
+
+		if (chmod(root, modes[objects.n % ARRAY_SIZE(modes)]) < 0)
+			die("chmod %s", root);
+	}
+}
+
+/* ---- random operations ---- */
+
+static void random_path(char out[PATH_SIZE])
+{
+	const char *base = objects.n && !one_in(10) ? objects.path[below((uint32_t)objects.n)] : "";
+	char text[PATH_SIZE - 40];
+
+	snprintf(text, sizeof(text), "%s", base);
+	if (one_in(12)) { /* a detour somewhere in the middle */
+		char *slash = strchr(text, '/');
+
+		if (slash) {
+			char rest[PATH_SIZE];
+
+			snprintf(rest, sizeof(rest), "%s", slash);
+			snprintf(slash, sizeof(text) - (size_t)(slash - text), "/../%.*s%.90s",
+				 (int)MIN(slash - text, 20), text, rest);
+		}
+	}
+	snprintf(out, PATH_SIZE, "%s%s", one_in(4) ? "/" : "", text);
+	if (*text && one_in(4))
+		snprintf(out + strlen(out), 24, "/n%u", below(4));
+	else if (!*text && !one_in(4))
+		snprintf(out + strlen(out), 24, "n%u", below(4));
+	else if (one_in(25))
+		snprintf(out + strlen(out), 24, "/..");
+	else if (one_in(25))
+		snprintf(out + strlen(out), 24, "/.");
+	if (one_in(25) && *out)
+		snprintf(out + strlen(out), 4, "/");
+	if (!*out && !one_in(30))
+		snprintf(out, PATH_SIZE, ".");
+}
+
+static void random_xattr(struct op *op)
+{
+	static const char *const names[] = { "user.a", "user.b", "system.posix_acl_access",
+					     "system.posix_acl_default" };
+	size_t which = below(ARRAY_SIZE(names));
+
+	snprintf(op->name, sizeof(op->name), "%s", names[which]);
+	if (which < 2) {
+		op->value_len = below(20);
+		memset(op->value, 'v', op->value_len);
+	} else {
+		op->value_len = random_acl(op->value);
+	}
+}
+
+static void random_op(struct op *op)
+{
+	static const int creation[] = { 0, 0, 0, O_CREAT, O_CREAT, O_CREAT | O_EXCL };
+	static const int renames[] = { 0, 0, 0, RENAME_NOREPLACE, RENAME_EXCHANGE };
+	static const uint16_t masks[] = { 022, 022, 0, 077, 027 };
+
+	memset(op, 0, sizeof(*op));
+	op->kind = below(OP_COUNT);
+	if (one_in(4))
+		op->kind = OP_OPEN;
+	random_path(op->path);
+	random_path(op->other);
+	op->umask = masks[below(ARRAY_SIZE(masks))];
+	op->mode = random_mode(false);
+	op->uid = one_in(2) ? UINT32_MAX : random_id();
+	op->gid = one_in(2) ? UINT32_MAX : random_id();
+	op->size = below(100);
+	switch (op->kind) {
+	case OP_ACCESS:
+		op->mode = below(8);
+		break;
+	case OP_OPEN:
+		op->flags = (int)below(3) | creation[below(ARRAY_SIZE(creation))];
+		op->flags |= one_in(4) ? O_TRUNC : 0;
+		op->flags |= one_in(8) ? O_APPEND : 0;
+		op->flags |= one_in(10) ? O_NOFOLLOW : 0;
+		op->flags |= one_in(20) && !(op->flags & O_CREAT) ? O_DIRECTORY : 0;
+		op->flags |= one_in(20) ? O_NOATIME : 0;
+		break;
+	case OP_TMPFILE:
+		op->flags = O_TMPFILE | (one_in(2) ? O_RDWR : O_WRONLY);
+		break;
+	case OP_MKNOD:
+		op->mode = (op->mode & 07777) | (one_in(2) ? S_IFIFO : one_in(2) ? S_IFREG : S_IFSOCK);
+		break;
+	case OP_LINK:
+		op->flags = one_in(4) ? AT_SYMLINK_FOLLOW : 0;
+		break;
+	case OP_RENAME:
+		op->flags = renames[below(ARRAY_SIZE(renames))];
+		break;
+	case OP_UTIMENS:
+		op->flags = one_in(2);
+		break;
+	case OP_SETXATTR:
+		op->flags = one_in(4) ? XATTR_CREATE : one_in(4) ? XATTR_REPLACE : 0;
+		random_xattr(op);
+		break;
+	case OP_GETXATTR:
+	case OP_REMOVEXATTR:
+		random_xattr(op);
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- comparing ---- */
+
+struct dump {
+	char *text;
+	size_t len;
+	FILE *out;
+};
+
+static void dump_xattrs(FILE *out, const char *path)
+{
+	char names[1024], value[1024];
+	ssize_t n = llistxattr(path, names, sizeof(names));
+
+	for (ssize_t at = 0; at < n; at += (ssize_t)strlen(names + at) + 1) {
+		ssize_t len = lgetxattr(path, names + at, value, sizeof(value));
+
+		fprintf(out, " %s=%zd:%lx", names + at, len, digest_bytes(0, value, (size_t)MAX(len, 0)));
+	}
+}
+
+static void dump_tree(FILE *out, const char *root, const char *below_root)
+{
+	char path[PATH_MAX], text[256] = "";
+	struct dirent **list = NULL;
+	struct stat st;
+	int n;
+
+	snprintf(path, sizeof(path), "%s/%s", root, below_root);
+	if (lstat(path, &st) < 0)
+		die("%s: %s", path, strerror(errno));
+	fprintf(out, "%s %o %u:%u", *below_root ? below_root : ".", st.st_mode, st.st_uid, st.st_gid);
+	if (!S_ISDIR(st.st_mode))
+		fprintf(out, " n%lu %ld", (unsigned long)st.st_nlink, (long)st.st_size);
+	if (S_ISLNK(st.st_mode) && readlink(path, text, sizeof(text) - 1) > 0)
+		fprintf(out, " -> %s", text);
+	if (S_ISREG(st.st_mode)) {
+		int fd = open(path, O_RDONLY | O_NOFOLLOW);
+		ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof(text));
+
+		fd_close(fd);
+		fprintf(out, " %lx", digest_bytes(0, text, (size_t)MAX(got, 0)));
+	}
+	if (!S_ISLNK(st.st_mode))
+		dump_xattrs(out, path);
+	fprintf(out, "\n");
+	if (!S_ISDIR(st.st_mode))
+		return;
+	n = scandir(path, &list, NULL, alphasort);
+	for (int i = 0; i < n; i++) {
+		char child[PATH_MAX];
+
+		if (strcmp(list[i]->d_name, ".") && strcmp(list[i]->d_name, "..")) {
+			snprintf(child, sizeof(child), "%.3000s%s%s", below_root,
+				 *below_root ? "/" : "", list[i]->d_name);
+			dump_tree(out, root, child);
+		}
+		free(list[i]);
+	}
+	free(list);
+}
+
+static bool trees_equal(void)
+{
+	struct dump d[2] = { 0 };
+	bool equal;
+
+	for (int i = 0; i < 2; i++) {
+		d[i].out = open_memstream(&d[i].text, &d[i].len);
+		if (!d[i].out)
+			die("open_memstream");
+		dump_tree(d[i].out, i ? twin : served, "");
+		fclose(d[i].out);
+	}
+	equal = d[0].len == d[1].len && !memcmp(d[0].text, d[1].text, d[0].len);
+	if (!equal) {
+		char *a = d[0].text, *b = d[1].text;
+
+		while (a && b && *a && *b) { /* the first line that differs */
+			size_t la = strcspn(a, "\n"), lb = strcspn(b, "\n");
+
+			if (la != lb || memcmp(a, b, la) != 0) {
+				printf("  gofer:  %.*s\n  kernel: %.*s\n", (int)la, a, (int)lb, b);
+				break;
+			}
+			a += la + 1;
+			b += lb + 1;
+		}
+	}
+	free(d[0].text);
+	free(d[1].text);
+	return equal;
+}
+
+static bool outcome_equal(const struct outcome *a, const struct outcome *b)
+{
+	return a->error == b->error && (a->error != 0 || (a->digest == b->digest && a->mode == b->mode &&
+							  a->uid == b->uid && a->gid == b->gid &&
+							  a->size == b->size));
+}
+
+static void outcome_print(const char *who, const struct outcome *o)
+{
+	printf("    %-7s %s", who, o->error ? strerror(o->error) : "ok");
+	if (!o->error)
+		printf(" (mode %o, %u:%u, size %ld, digest %lx)", o->mode, o->uid, o->gid, (long)o->size, o->digest);
+	printf("\n");
+}
+
+static void op_print(const struct op *op, const struct user *u)
+{
+	printf("  %s(\"%s\", \"%s\") flags %#o mode %o umask %o uid %d gid %d size %lu %s by %u:%u groups",
+	       kind_names[op->kind], op->path, op->other, (unsigned)op->flags, op->mode, op->umask,
+	       (int)op->uid, (int)op->gid, op->size, op->name, u->uid, u->gid);
+	for (size_t i = 0; i < u->n_groups; i++)
+		printf(" %u", u->groups[i]);
+	printf("\n");
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t cases = option_number(argc, argv, "-n", 20000);
+	uint64_t seed = option_number(argc, argv, "-s", 20240607);
+	uint64_t first = option_number(argc, argv, "-b", 0);
+	uint64_t done = 0, agreed_errors = 0, differ = 0, unequal = 0, start = clock_ns();
+	uint64_t by_kind[OP_COUNT] = { 0 };
+	struct user users[USERS] = { 0 };
+	const struct gofer_mount_options options = { .follow = 8 };
+	FILE *f;
+
+	if (geteuid() != 0) {
+		printf("needs root: identities are delegated by a server that runs as root\n");
+		return PROOF_SKIP;
+	}
+	if (argc < 3)
+		die("usage: differential [-n CASES] [-s SEED] SERVED_DIR TWIN_DIR");
+	served = argv[argc - 2];
+	twin = argv[argc - 1];
+	f = fopen("/proc/sys/fs/protected_symlinks", "re");
+	links_checked = f && fgetc(f) == '1';
+	if (f)
+		fclose(f);
+	umask(0);
+	for (int i = 0; i < USERS; i++) {
+		users[i].session = session_connect();
+		users[i].ns = namespace_of(users[i].session, "t", &options);
+	}
+	printf("seed %lu; %d users per batch of %d cases%s\n", seed, USERS, BATCH,
+	       links_checked ? "; no symbolic links: fs.protected_symlinks is on" : "");
+	for (uint64_t batch = first; done < cases && differ + unequal < 20; batch++) {
+		rng = (seed + batch) * UINT64_C(0x9e3779b97f4a7c15) + 1;
+		trees_make();
+		for (uint32_t i = 0; i < USERS; i++)
+			user_start(&users[i], 1);
+		for (int k = 0; k < BATCH && done < cases; k++, done++) {
+			struct user *u = &users[below(USERS)];
+			struct outcome mine = { 0 }, kernels;
+			struct op op;
+
+			random_op(&op);
+			if (write(u->sock, &op, sizeof(op)) != (ssize_t)sizeof(op))
+				die("the child is gone");
+			mine.error = -gofer_do(u->ns, &op, &mine);
+			if (read(u->sock, &kernels, sizeof(kernels)) != (ssize_t)sizeof(kernels))
+				die("the child is gone");
+			by_kind[op.kind]++;
+			agreed_errors += mine.error && mine.error == kernels.error;
+			if (!outcome_equal(&mine, &kernels)) {
+				differ++;
+				printf("batch %lu, case %d:\n", batch, k);
+				op_print(&op, u);
+				outcome_print("gofer", &mine);
+				outcome_print("kernel", &kernels);
+				fflush(stdout);
+				if (!trees_equal())
+					break; /* what follows would only be consequences */
+			}
+		}
+		if (!trees_equal()) {
+			unequal++;
+			printf("  the trees of batch %lu differ\n", batch);
+		}
+		for (int i = 0; i < USERS; i++)
+			user_stop(&users[i]);
+	}
+	for (int i = 0; i < OP_COUNT; i++)
+		printf("%s%s %lu", i ? ", " : "", kind_names[i], by_kind[i]);
+	printf("\n%lu cases in %.1f s: %lu succeeded on both sides, %lu failed with the same errno on both sides\n",
+	       done, (double)(clock_ns() - start) / 1e9, done - agreed_errors - differ, agreed_errors);
+	check(differ == 0, "cases with another errno or another result than the kernel's: %lu", differ);
+	check(unequal == 0, "batches whose trees differ afterwards: %lu", unequal);
+	check(agreed_errors > done / 10 && agreed_errors < done - done / 10, "neither all refused nor all allowed");
+	for (int i = 0; i < USERS; i++) {
+		gofer_namespace_free(users[i].ns);
+		gofer_session_close(users[i].session);
+	}
+	return proof_end();
+}
