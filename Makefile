@@ -117,13 +117,19 @@ $(BUILD)/man/%: client/cli/man/%.scd
 
 # ---- tests ------------------------------------------------------------------------------------------------------------------
 
-# Unit tests: one Criterion program per file, linked with everything but the command.
-$(UNIT_T): $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(SERVER_O) $(CLIENT_O) $(LIB_O)
+# Everything but the command: each test program takes from it what it refers to.
+TESTED := $(BUILD)/tested.a
+$(TESTED): $(SERVER_O) $(CLIENT_O) $(LIB_O)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
+# Unit tests: one Criterion program per file.
+$(UNIT_T): $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(TESTED)
 	@$(if $(V),,echo "  LINK  $@")
 	$(Q)$(CC) $^ $(ALL_LDFLAGS) $(PKG_LIBS) -lcriterion -o $@
 
-# Other test programs: plain main(), the same objects.
-$(PROG_T): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SERVER_O) $(CLIENT_O) $(LIB_O)
+# Other test programs: plain main().
+$(PROG_T): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TESTED)
 	@$(if $(V),,echo "  LINK  $@")
 	$(Q)$(CC) $^ $(ALL_LDFLAGS) $(PKG_LIBS) -o $@
 
