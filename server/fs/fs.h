@@ -4,9 +4,11 @@
  * Mental model. A *node* is one place in the tree, found without trusting anything that a client
  * said about it. Traversal (walk.h) is written once, above this table, out of child() and, where a
  * backend has one, the fast path resolve(). Operations then take a node, or a directory's node and
- * one validated name: never a path. A backend differs from another only in what a node is: host a
- * descriptor per node (O_PATH or opened): nothing can be exchanged under it pathwalk  a path from
- * the root, checked again component by component at every use: quadratic, and racy by nature
+ * one validated name: never a path. A backend differs from another only in what a node is:
+ *
+ *     host      a descriptor (O_PATH or opened): nothing can be exchanged under it
+ *     pathwalk  a path from the root, checked again component by component at every use:
+ *               quadratic, and racy by nature
  *
  * All operations run under the calling thread's current identity (server/identity.h): the kernel
  * decides about permission. All are thread-safe on one fs; a node belongs to one thread at a time,
@@ -48,6 +50,8 @@ struct fs_node {
 #define FS_NODE_NULL ((struct fs_node){ .fd = -EBADF })
 
 void fs_node_deinit(struct fs_node *node); /* usable as cleanup; leaves FS_NODE_NULL */
+/* A second node for the same place; the descriptor is duplicated (same open file description). */
+int fs_node_dup(const struct fs_node *node, struct fs_node *ret_node);
 #define _cleanup_node_ _cleanup_(fs_node_deinit)
 #define TAKE_NODE(n)                     \
 	({                               \
@@ -76,6 +80,13 @@ struct fs_ops {
 	 */
 	int (*resolve)(struct fs *fs, const struct fs_node *base, const char *path,
 		       struct fs_node *ret_node);
+	/*
+	 * Fast path of opening what exists: resolve(), open() and getattr() in one. `path` as for
+	 * resolve(), `flags` and policy as for open(), never O_PATH. FS_SLOW wherever the fast way
+	 * cannot tell, or the slow one would say it better. May be NULL.
+	 */
+	int (*open_path)(struct fs *fs, const struct fs_node *base, const char *path, int flags,
+			 struct fs_node *ret_file, Gofer__Attr *ret_attr);
 	/* One component, never "..", not followed. With want_dir: FS_SYMLINK, or -ENOTDIR for what
 	 * is no directory. */
 	int (*child)(struct fs *fs, const struct fs_node *dir, const char *name, bool want_dir,
@@ -149,7 +160,11 @@ struct fs {
 			worker thread's cwd */
 	dev_t root_dev;
 	ino_t root_ino;
+	uint64_t root_mnt; /* STATX_MNT_ID: bind mounts share (dev, ino), not this */
 };
+
+/* The root as a node of any backend; borrowed, never to be deinitialised. */
+#define FS_ROOT_NODE(fs) ((struct fs_node){ .fd = (fs)->root_fd, .path = (char[]){ "" } })
 
 extern const struct fs_ops fs_host_ops;
 extern const struct fs_ops fs_pathwalk_ops;
@@ -158,8 +173,8 @@ extern const struct fs_ops fs_pathwalk_ops;
 const struct fs_ops *fs_ops_find(const char *name);
 
 /*
- * Prepares `fs` over root_fd (taken, also on failure). -ENOTDIR unless a directory. proc_fd is set
- * later, by the process that will serve (fs_set_proc).
+ * Prepares `fs` over root_fd (taken, also on failure). -ENOTDIR unless a directory. fs->proc_fd
+ * is set later, by the process that will serve.
  */
 int fs_init(struct fs *fs, const struct fs_ops *ops, uint32_t fs_id, uint32_t flags, int root_fd);
 void fs_deinit(struct fs *fs);
