@@ -33,6 +33,9 @@ struct identity_state {
  * a half-made switch. */
 int identity_enter(struct identity_state *state, const struct identity *id);
 
+/* Before what is done by handle, under no identity in particular: gives up the capabilities of a volume's uid 0. */
+void identity_shed(struct identity_state *state);
+
 /*
  * Whether all volumes squash to one user: then the worker becomes that user for good
  * (identity_become) and needs no capability.
@@ -40,7 +43,7 @@ int identity_enter(struct identity_state *state, const struct identity *id);
 bool identity_is_fixed(const struct server *server);
 /* For good, all threads (called while there is one): groups, gid, uid. */
 int identity_become(uid_t uid, gid_t gid);
-/* Capabilities that workers keep permitted: SETUID, SETGID (and CHOWN) for delegation, and what
+/* Capabilities that workers keep permitted: SETUID, SETGID where requests run as different users, and what
  * volumes asked for. */
 uint64_t identity_needed_caps(const struct server *server);
 /* Whether `volume` lets `peer` act as (uid, gid, groups). 0 or -EPERM. */

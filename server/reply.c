@@ -1,0 +1,164 @@
+/*
+ * reply.c - replies on their way out. Frames gather in the worker's output buffer and leave in one packet when the received packet
+ * is done, when a payload too large to copy follows, or when a descriptor goes along; so a batch of requests is answered by a batch
+ * of replies, and a client that waits for one gets it at once.
+ *
+ * sendmsg blocks when the peer does not read. That holds up this session's own thread and nothing else: a client that does not read
+ * its replies stops being read from.
+ */
+#include "server/session.h"
+
+#include <linux/sockios.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "common/log.h"
+#include "proto/errnos.h"
+
+enum { DONATIONS_UNREAD_MAX = 64 }; /* per session; descriptors in flight count against our uid, for all sessions */
+
+static int send_packet(struct worker *w, const void *data, size_t data_len, int fd)
+{
+	struct iovec iov[2] = {
+		{ .iov_base = w->out, .iov_len = w->out_used },
+		{ .iov_base = (void *)data, .iov_len = data_len },
+	};
+	struct session *s = w->session;
+	int r;
+
+	do
+		r = packet_send(s->sock, iov, data_len ? 2 : 1, fd, 0);
+	while (r == -EINTR && !atomic_load(&s->ended));
+	if (r == -ETOOMANYREFS)
+		return r;
+	if (r < 0)
+		atomic_store(&s->ended, true);
+	else
+		atomic_fetch_add_explicit(&s->bytes_out, w->out_used + data_len, memory_order_relaxed);
+	w->out_used = 0;
+	w->out_frames = 0;
+	return r;
+}
+
+int reply_flush(struct worker *w)
+{
+	return w->out_used ? send_packet(w, NULL, 0, -EBADF) : 0;
+}
+
+/*
+ * Appends header and body; the payload is for the caller. False: the message does not fit a frame (a bug of the handler, which
+ * bounds what it builds).
+ */
+static bool append_frame(struct worker *w, const struct frame *frame, uint8_t kind, const ProtobufCMessage *body, size_t data_len, uint8_t fds)
+{
+	size_t size = body ? protobuf_c_message_get_packed_size(body) : 0;
+	struct frame_header h = {
+		.body_len = size,
+		.data_len = data_len,
+		.tag = frame->header.tag,
+		.type = frame->header.type,
+		.fds = fds,
+		.flags = FRAME_REPLY | kind,
+	};
+
+	if (size > FRAME_MAX_BODY)
+		return false;
+	if (w->out_used + FRAME_HEADER_SIZE + size + data_len > FRAME_MAX_PACKET || w->out_frames == FRAME_MAX_PER_PACKET)
+		(void)reply_flush(w);
+	frame_header_pack(&h, w->out + w->out_used);
+	if (size)
+		protobuf_c_message_pack(body, w->out + w->out_used + FRAME_HEADER_SIZE);
+	w->out_used += FRAME_HEADER_SIZE + size;
+	w->out_frames++;
+	return true;
+}
+
+void reply_error(struct worker *w, const struct frame *frame, int error)
+{
+	Gofer__Error body = GOFER__ERROR__INIT;
+
+	if (frame->header.flags & FRAME_NO_REPLY)
+		return;
+	body.error = errno_to_wire(error);
+	append_frame(w, frame, FRAME_ERROR, &body.base, 0, 0);
+}
+
+void reply_stop(struct worker *w, const struct frame *frame, const Gofer__Stop *stop)
+{
+	if (!append_frame(w, frame, FRAME_STOP, &stop->base, 0, 0))
+		reply_error(w, frame, EMSGSIZE);
+}
+
+/* A reply that takes a descriptor along. It leaves at once: descriptors are matched to frames packet by packet. */
+static void reply_with_fd(struct request *r)
+{
+	struct worker *w = r->worker;
+	struct session *s = r->session;
+	size_t before;
+	unsigned frames;
+	int e;
+
+	(void)reply_flush(w);
+	before = w->out_used;
+	frames = w->out_frames;
+	append_frame(w, r->frame, FRAME_OK, r->reply, 0, 1);
+	e = send_packet(w, NULL, 0, r->reply_fd);
+	if (e == 0) {
+		atomic_fetch_add_explicit(&s->donated, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&s->donated_unread, 1, memory_order_relaxed);
+		return;
+	}
+	if (e == -ETOOMANYREFS) {
+		/* Descriptors in flight are over the limit of our uid: the client may ask again without one. */
+		w->out_used = before;
+		w->out_frames = frames;
+		reply_error(w, r->frame, ETOOMANYREFS);
+	}
+	if (r->reply_handle)
+		(void)handle_remove(&s->handles, r->reply_handle);
+}
+
+void reply_ok(struct request *r)
+{
+	struct worker *w = r->worker;
+
+	if (r->frame->header.flags & FRAME_NO_REPLY)
+		return;
+	if (r->reply_fd >= 0) {
+		reply_with_fd(r);
+		return;
+	}
+	if (!append_frame(w, r->frame, FRAME_OK, r->reply, r->data_len, 0)) {
+		reply_error(w, r->frame, EMSGSIZE);
+		return;
+	}
+	if (r->data_len == 0)
+		return;
+	if (r->data_len <= SESSION_INLINE_DATA) {
+		memcpy(w->out + w->out_used, r->data, r->data_len);
+		w->out_used += r->data_len;
+	} else {
+		(void)send_packet(w, r->data, r->data_len, -EBADF);
+	}
+}
+
+bool request_may_donate(struct request *r, uint32_t flags, uint32_t type)
+{
+	const struct volume *v = r->volume;
+	struct session *s = r->session;
+	int unread = 0;
+
+	if (v->donate == DONATE_NEVER || type != S_IFREG)
+		return false;
+	if (v->donate == DONATE_RO && (flags & GOFER__OPEN_FLAG__OPEN_WRITE))
+		return false;
+	if (atomic_load_explicit(&s->donated_unread, memory_order_relaxed) < DONATIONS_UNREAD_MAX)
+		return true;
+	/* Only when many were sent: has the client read them all since? */
+	if (ioctl(s->sock, SIOCOUTQ, &unread) < 0 || unread > 0)
+		return false;
+	atomic_store_explicit(&s->donated_unread, 0, memory_order_relaxed);
+	return true;
+}

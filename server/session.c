@@ -1,0 +1,458 @@
+/*
+ * session.c - one session from Hello's deadline to the peer's leaving: its threads, and which of them waits for what.
+ *
+ * The calling thread is the first worker; others are started when the last waiting one gets something to do, and stay. All wait in
+ * recvmsg: the kernel wakes one per packet. The end of the stream wakes them all. SIGTERM's handler shuts the receiving side of
+ * the socket down, which is the same as the peer leaving, but for the replies that are still sent.
+ */
+#include "server/session.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "common/log.h"
+
+enum {
+	END_WAIT_SECONDS = 2, /* for threads stuck in the kernel, before the process ends around them */
+	THREAD_STACK_SIZE = 256 * 1024,
+};
+
+static int worker_init(struct worker *w, struct session *s)
+{
+	*w = (struct worker){ .session = s, .current = { .fd = -EBADF } };
+	w->identity.fixed = s->fixed;
+	w->identity.fixed_uid = s->volume_identities[0].uid;
+	w->identity.fixed_gid = s->volume_identities[0].gid;
+	w->in = malloc(FRAME_MAX_PACKET);
+	w->data = malloc(FRAME_MAX_DATA);
+	w->out = malloc(FRAME_MAX_PACKET);
+	if (!w->in || !w->data || !w->out)
+		return -ENOMEM;
+	return arena_init(&w->arena, SESSION_ARENA_SIZE);
+}
+
+static struct worker *worker_free(struct worker *w)
+{
+	if (w) {
+		arena_deinit(&w->arena);
+		free(w->in);
+		free(w->data);
+		free(w->out);
+		free(w);
+	}
+	return NULL;
+}
+
+static void packet_link(struct session *s, struct packet *p)
+{
+	p->live_prev = NULL;
+	p->live_next = s->live;
+	if (s->live)
+		s->live->live_prev = p;
+	s->live = p;
+	s->in_flight += p->n_frames;
+}
+
+static void packet_unlink(struct session *s, struct packet *p)
+{
+	if (p->live_prev)
+		p->live_prev->live_next = p->live_next;
+	else
+		s->live = p->live_next;
+	if (p->live_next)
+		p->live_next->live_prev = p->live_prev;
+	s->in_flight -= p->n_frames;
+}
+
+static bool tag_is_live(const struct session *s, const struct packet *except, uint32_t tag)
+{
+	for (const struct packet *p = s->live; p; p = p->live_next)
+		for (unsigned i = 0; i < p->n_frames && p != except; i++)
+			if (p->frames[i].header.tag == tag && !(p->done & UINT64_C(1) << i))
+				return true;
+	return false;
+}
+
+/*
+ * Takes a packet into the books: frames whose tag is in flight already, or that are more than the client may have in flight, are
+ * answered with an error here and now.
+ */
+static void packet_admit(struct worker *w, struct packet *p)
+{
+	struct session *s = w->session;
+	uint64_t refused_tag = 0, refused_busy = 0;
+
+	pthread_mutex_lock(&s->lock);
+	for (unsigned i = 0; i < p->n_frames; i++) {
+		const struct frame_header *h = &p->frames[i].header;
+		bool twice = tag_is_live(s, p, h->tag);
+
+		for (unsigned j = 0; j < i && !twice; j++)
+			twice = p->frames[j].header.tag == h->tag && !(p->done & UINT64_C(1) << j);
+		if (h->flags & FRAME_NO_REPLY)
+			continue; /* its tag names nothing */
+		if (twice)
+			refused_tag |= UINT64_C(1) << i;
+		else if (s->in_flight + i >= s->server->limits.max_in_flight)
+			refused_busy |= UINT64_C(1) << i;
+		p->done |= (refused_tag | refused_busy) & UINT64_C(1) << i;
+	}
+	p->worker = w;
+	packet_link(s, p);
+	pthread_mutex_unlock(&s->lock);
+	for (unsigned i = 0; i < p->n_frames && (refused_tag | refused_busy); i++) {
+		if (refused_tag & UINT64_C(1) << i)
+			reply_error(w, &p->frames[i], EALREADY);
+		else if (refused_busy & UINT64_C(1) << i)
+			reply_error(w, &p->frames[i], EAGAIN);
+	}
+}
+
+int session_cancel(struct session *s, uint32_t tag)
+{
+	int r = -ENOENT;
+
+	pthread_mutex_lock(&s->lock);
+	for (struct packet *p = s->live; p && r < 0; p = p->live_next)
+		for (unsigned i = 0; i < p->n_frames; i++) {
+			uint64_t bit = UINT64_C(1) << i;
+
+			if (p->frames[i].header.tag != tag || (p->done & bit) ||
+			    p->frames[i].header.type == RPC_TYPE_Cancel || (p->frames[i].header.flags & FRAME_NO_REPLY))
+				continue;
+			p->cancelled |= bit;
+			/* A system call that waits is interrupted; one that has not begun is refused by request_cancelled(). */
+			if (p->worker && p->next == i && !pthread_equal(p->worker->thread, pthread_self()))
+				pthread_kill(p->worker->thread, SIGUSR1);
+			r = 0;
+			break;
+		}
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+static struct packet *queue_pop(struct session *s, struct worker *w)
+{
+	struct packet *p;
+
+	pthread_mutex_lock(&s->lock);
+	p = s->queue_head;
+	if (p) {
+		s->queue_head = p->queue_next;
+		if (!s->queue_head)
+			s->queue_tail = &s->queue_head;
+		p->worker = w;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return p;
+}
+
+/* Moves what is left of the packet to the queue, for another thread. False: there is no memory for that; execute it here. */
+static bool queue_push(struct session *s, struct packet *p)
+{
+	struct packet *copy = malloc(sizeof(*copy));
+	uint8_t *bytes = malloc(p->size);
+
+	if (!copy || !bytes) {
+		free(copy);
+		free(bytes);
+		return false;
+	}
+	memcpy(bytes, p->bytes, p->size);
+	pthread_mutex_lock(&s->lock);
+	*copy = *p;
+	copy->bytes = bytes;
+	for (unsigned i = 0; i < copy->n_frames; i++) {
+		copy->frames[i].body = bytes + (p->frames[i].body - p->bytes);
+		copy->frames[i].data = bytes + (p->frames[i].data - p->bytes);
+	}
+	packet_unlink(s, p);
+	packet_link(s, copy);
+	copy->worker = NULL;
+	copy->queue_next = NULL;
+	*s->queue_tail = copy;
+	s->queue_tail = &copy->queue_next;
+	p->fd = -EBADF;
+	pthread_mutex_unlock(&s->lock);
+	return true;
+}
+
+static void packet_finish(struct worker *w, struct packet *p)
+{
+	struct session *s = w->session;
+
+	(void)reply_flush(w);
+	pthread_mutex_lock(&s->lock);
+	packet_unlink(s, p);
+	pthread_mutex_unlock(&s->lock);
+	p->fd = fd_close(p->fd);
+}
+
+static void run_queue(struct worker *w)
+{
+	struct packet *p;
+
+	while (!atomic_load_explicit(&w->session->ended, memory_order_relaxed) && (p = queue_pop(w->session, w))) {
+		packet_execute(w, p, false);
+		packet_finish(w, p);
+		free(p->bytes);
+		free(p);
+	}
+}
+
+static void *worker_main(void *userdata);
+
+/* Called with the lock held by a thread that is about to be busy while no other waits. */
+static void pool_grow(struct session *s)
+{
+	pthread_attr_t attr;
+	sigset_t all, saved;
+	struct worker *w = calloc(1, sizeof(*w));
+
+	if (!w || worker_init(w, s) < 0) {
+		worker_free(w);
+		return;
+	}
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, THREAD_STACK_SIZE);
+	/* Only the first thread takes SIGTERM; everyone takes SIGUSR1. */
+	sigfillset(&all);
+	sigdelset(&all, SIGUSR1);
+	pthread_sigmask(SIG_SETMASK, &all, &saved);
+	if (pthread_create(&w->thread, &attr, worker_main, w) == 0) {
+		w->next = s->workers;
+		s->workers = w;
+		s->threads++;
+	} else {
+		worker_free(w);
+	}
+	pthread_sigmask(SIG_SETMASK, &saved, NULL);
+	pthread_attr_destroy(&attr);
+}
+
+/* Before a packet is executed: is this the last thread that could wait? Starts another one where that is allowed. */
+static bool worker_leave_idle(struct session *s)
+{
+	bool last;
+
+	pthread_mutex_lock(&s->lock);
+	last = --s->idle == 0;
+	if (last && s->threads < s->server->limits.max_threads && atomic_load(&s->greeted)) {
+		pool_grow(s);
+		last = false; /* on its way to waiting */
+	}
+	if (last && s->threads == 1)
+		last = false; /* nobody else could take it */
+	pthread_mutex_unlock(&s->lock);
+	return last;
+}
+
+/*
+ * Before a thread waits. Whoever finds somebody waiting already looks after the queue first; so exactly one thread waits while
+ * the queue holds something, and nothing is left in it while two do.
+ */
+static void worker_become_idle(struct worker *w)
+{
+	struct session *s = w->session;
+
+	pthread_mutex_lock(&s->lock);
+	while (s->queue_head && s->idle > 0 && !atomic_load(&s->ended)) {
+		pthread_mutex_unlock(&s->lock);
+		run_queue(w);
+		pthread_mutex_lock(&s->lock);
+	}
+	s->idle++;
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Receives and executes until the session has ended. */
+static void worker_loop(struct worker *w)
+{
+	struct session *s = w->session;
+
+	while (!atomic_load_explicit(&s->ended, memory_order_relaxed)) {
+		struct packet *p = &w->current;
+		struct packet_in in;
+		ssize_t n;
+		bool last;
+
+		worker_become_idle(w);
+		n = packet_recv(s->sock, w->in, FRAME_MAX_PACKET, 0, &in);
+		last = worker_leave_idle(s);
+		if (n == -EINTR)
+			continue;
+		if (n <= 0) {
+			if (n == -EAGAIN && !atomic_load(&s->greeted))
+				log_info("session of uid %u ended: no Hello in time", s->peer->uid);
+			else if (n < 0 && n != -ECONNRESET)
+				log_info("session of uid %u ended: %s", s->peer->uid, strerror(-n));
+			break;
+		}
+		atomic_fetch_add_explicit(&s->bytes_in, n, memory_order_relaxed);
+		*p = (struct packet){ .bytes = w->in, .size = n, .fd = in.fd };
+		if (packet_parse(p, &in) < 0) {
+			log_info("session of uid %u ended: it broke the framing", s->peer->uid);
+			fd_close(in.fd);
+			break;
+		}
+		packet_admit(w, p);
+		if (last) {
+			packet_execute(w, p, true);
+			(void)reply_flush(w);
+			if (p->next < p->n_frames && queue_push(s, p))
+				continue;
+		}
+		packet_execute(w, p, false);
+		packet_finish(w, p);
+	}
+	/* Whoever sees the end first tells the others. */
+	atomic_store(&s->ended, true);
+	shutdown(s->sock, SHUT_RD);
+}
+
+/* What belongs to a thread and not to the process, once per thread. */
+static int worker_enter(struct worker *w)
+{
+	/* A umask and a working directory of its own; the latter names descriptors to calls that take only paths. */
+	if (unshare(CLONE_FS) < 0 || fchdir(w->session->proc_fd) < 0)
+		return -errno;
+	umask(0);
+	w->umask = 0;
+	return 0;
+}
+
+static void *worker_main(void *userdata)
+{
+	struct worker *w = userdata;
+	int r = worker_enter(w);
+
+	if (r < 0)
+		log_error("a worker thread could not be set up: %s", strerror(-r));
+	else
+		worker_loop(w);
+	return NULL;
+}
+
+static volatile sig_atomic_t terminate_sock = -1;
+
+static void on_terminate(int signo _unused_)
+{
+	int saved = errno;
+
+	if (terminate_sock >= 0)
+		shutdown(terminate_sock, SHUT_RD);
+	errno = saved;
+}
+
+static void on_interrupt(int signo _unused_)
+{
+	/* Its purpose is the EINTR. */
+}
+
+static int session_init(struct session *s, const struct server *server, int sock, const struct peer *peer, int proc_fd)
+{
+	struct timeval hello = {
+		.tv_sec = server->limits.hello_ms / 1000,
+		.tv_usec = server->limits.hello_ms % 1000 * 1000,
+	};
+	struct sigaction sa = { .sa_handler = on_terminate };
+	int r;
+
+	*s = (struct session){ .server = server, .peer = peer, .sock = sock, .proc_fd = proc_fd };
+	s->queue_tail = &s->queue_head;
+	r = handle_table_init(&s->handles, server->limits.max_handles);
+	if (r < 0)
+		return r;
+	pthread_mutex_init(&s->lock, NULL);
+	r = session_identities_init(s);
+	if (r < 0)
+		return r;
+	terminate_sock = sock;
+	if (sigaction(SIGTERM, &sa, NULL) < 0)
+		return -errno;
+	sa.sa_handler = on_interrupt;
+	if (sigaction(SIGUSR1, &sa, NULL) < 0)
+		return -errno;
+	if (setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &hello, sizeof(hello)) < 0)
+		return -errno;
+	return 0;
+}
+
+/* Waits for the other threads. False: some are stuck in the kernel, and what they use must stay. */
+static bool session_join(struct session *s)
+{
+	struct timespec until;
+	bool all = true;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += END_WAIT_SECONDS;
+	while (s->workers) {
+		struct worker *w = s->workers;
+
+		pthread_kill(w->thread, SIGUSR1);
+		if (pthread_timedjoin_np(w->thread, NULL, &until) != 0) {
+			all = false;
+			break;
+		}
+		s->workers = w->next;
+		worker_free(w);
+	}
+	return all;
+}
+
+static void session_deinit(struct session *s)
+{
+	struct packet *p;
+
+	while ((p = queue_pop(s, NULL))) {
+		packet_unlink(s, p);
+		fd_close(p->fd);
+		free(p->bytes);
+		free(p);
+	}
+	handle_table_deinit(&s->handles);
+	session_identities_deinit(s);
+	pthread_mutex_destroy(&s->lock);
+}
+
+int session_run(const struct server *server, int sock, const struct peer *peer, int proc_fd, const volatile sig_atomic_t *draining)
+{
+	struct worker *first = calloc(1, sizeof(*first));
+	struct session *s = calloc(1, sizeof(*s));
+	int r = first && s ? 0 : -ENOMEM;
+
+	if (r == 0)
+		r = session_init(s, server, sock, peer, proc_fd);
+	if (r == 0)
+		r = worker_init(first, s);
+	if (r == 0)
+		r = worker_enter(first);
+	if (r < 0) {
+		log_error("a session could not be set up: %s", strerror(-r));
+		fd_close(sock);
+		worker_free(first);
+		free(s);
+		return r;
+	}
+	first->thread = pthread_self();
+	s->threads = 1;
+	if (*draining)
+		shutdown(sock, SHUT_RD);
+	worker_loop(first);
+
+	if (!session_join(s)) {
+		log_warning("session of uid %u ended with requests stuck in the kernel", peer->uid);
+		return -EDEADLK;
+	}
+	terminate_sock = -1;
+	session_deinit(s);
+	fd_close(sock);
+	worker_free(first);
+	free(s);
+	return 0;
+}

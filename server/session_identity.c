@@ -1,0 +1,156 @@
+/*
+ * session_identity.c - what the identity numbers of a session mean. Number 0 is the default: the volume's squash user, or, on a
+ * delegating volume, the peer itself. Others are what SetIdentity registered. A value gets a serial number of its own, so that a
+ * thread knows by one comparison whether it already is that user; replacing a value takes effect with the next request.
+ */
+#include "server/session.h"
+
+#include <string.h>
+
+int session_identities_init(struct session *s)
+{
+	const struct server *server = s->server;
+	struct identity *ids = calloc(server->n_volumes, sizeof(*ids));
+
+	if (!ids)
+		return -ENOMEM;
+	s->fixed = identity_is_fixed(server);
+	for (size_t i = 0; i < server->n_volumes; i++) {
+		const struct volume *v = &server->volumes[i];
+
+		ids[i] = (struct identity){ .caps = v->caps, .serial = ++s->next_serial };
+		if (v->identity == IDENTITY_SQUASH) {
+			ids[i].uid = v->squash_uid;
+			ids[i].gid = v->squash_gid;
+		} else {
+			ids[i].uid = s->peer->uid;
+			ids[i].gid = s->peer->gid;
+			ids[i].groups = s->peer->groups; /* borrowed: the peer outlives the session */
+			ids[i].n_groups = s->peer->n_groups;
+		}
+	}
+	s->volume_identities = ids;
+	return 0;
+}
+
+static struct session_identity *identity_unref(struct session_identity *id)
+{
+	if (id && atomic_fetch_sub(&id->refs, 1) == 1) {
+		free(id->identity.groups);
+		free(id);
+	}
+	return NULL;
+}
+
+void session_identities_deinit(struct session *s)
+{
+	if (s->identities)
+		for (uint32_t i = 0; i < s->server->limits.max_identities; i++)
+			identity_unref(s->identities[i]);
+	free(s->identities);
+	free(s->volume_identities);
+}
+
+/* Whether at least one volume delegates to (uid, gid, groups): a number that no volume would accept is refused at once. */
+static int allowed_somewhere(const struct session *s, const struct identity *id)
+{
+	for (size_t i = 0; i < s->server->n_volumes; i++) {
+		const struct volume *v = &s->server->volumes[i];
+
+		if (v->identity == IDENTITY_DELEGATE && identity_allowed(v, s->peer, id->uid, id->gid, id->groups, id->n_groups) == 0)
+			return 0;
+	}
+	return -EPERM;
+}
+
+int session_identity_set(struct session *s, const Gofer__SetIdentityRequest *q)
+{
+	struct session_identity *fresh = NULL, *old;
+	uint32_t max = s->server->limits.max_identities;
+	int r = 0;
+
+	if (q->id > max)
+		return -ENOSPC;
+	if (!q->remove) {
+		fresh = calloc(1, sizeof(*fresh));
+		if (!fresh)
+			return -ENOMEM;
+		fresh->refs = 1;
+		fresh->identity = (struct identity){ .uid = q->uid, .gid = q->gid, .n_groups = q->n_groups };
+		if (q->n_groups) {
+			fresh->identity.groups = calloc(q->n_groups, sizeof(gid_t));
+			if (!fresh->identity.groups) {
+				identity_unref(fresh);
+				return -ENOMEM;
+			}
+			memcpy(fresh->identity.groups, q->groups, q->n_groups * sizeof(gid_t));
+		}
+		r = allowed_somewhere(s, &fresh->identity);
+		if (r < 0) {
+			identity_unref(fresh);
+			return r;
+		}
+	}
+	pthread_mutex_lock(&s->lock);
+	if (!s->identities)
+		s->identities = calloc(max, sizeof(*s->identities));
+	if (!s->identities) {
+		r = -ENOMEM;
+		old = fresh;
+	} else if (s->identity_groups + q->n_groups > SESSION_MAX_GROUPS) {
+		r = -ENOSPC;
+		old = fresh;
+	} else {
+		if (fresh)
+			fresh->identity.serial = ++s->next_serial;
+		old = s->identities[q->id - 1];
+		s->identities[q->id - 1] = fresh;
+		s->identity_groups += q->remove ? 0 : q->n_groups;
+		if (old)
+			s->identity_groups -= old->identity.n_groups;
+		else if (q->remove)
+			r = -ENOENT;
+	}
+	pthread_mutex_unlock(&s->lock);
+	identity_unref(old);
+	return r;
+}
+
+int session_identity_enter(struct worker *w, const struct volume *volume, uint32_t number)
+{
+	struct session *s = w->session;
+	struct session_identity *registered = NULL;
+	struct identity id;
+	int r;
+
+	if (number == 0) {
+		const struct identity *def = &s->volume_identities[volume - s->server->volumes];
+
+		/* Entering is one comparison when the thread already is that user: then nothing more is asked. */
+		if (volume->identity == IDENTITY_DELEGATE && w->identity.serial != def->serial) {
+			r = identity_allowed(volume, s->peer, def->uid, def->gid, def->groups, def->n_groups);
+			if (r < 0)
+				return r;
+		}
+		return identity_enter(&w->identity, def);
+	}
+	if (volume->identity != IDENTITY_DELEGATE)
+		return -EPERM;
+	pthread_mutex_lock(&s->lock);
+	if (s->identities && number <= s->server->limits.max_identities)
+		registered = s->identities[number - 1];
+	if (registered)
+		atomic_fetch_add(&registered->refs, 1);
+	pthread_mutex_unlock(&s->lock);
+	if (!registered)
+		return -EINVAL;
+	r = identity_allowed(volume, s->peer, registered->identity.uid, registered->identity.gid, registered->identity.groups,
+			     registered->identity.n_groups);
+	if (r == 0) {
+		id = registered->identity;
+		id.caps = volume->caps;
+		r = identity_enter(&w->identity, &id);
+	}
+	identity_unref(registered);
+	return r;
+}
