@@ -1,0 +1,362 @@
+/*
+ * call.c - requests and who waits for them: synchronous calls, submitted ones, giving up,
+ * processing.
+ */
+#include <time.h>
+
+#include "client/session.h"
+
+static void list_add(struct gofer_session *s, struct waiter *w)
+{
+	w->prev = NULL;
+	w->next = s->waiters;
+	if (w->next)
+		w->next->prev = w;
+	s->waiters = w;
+	s->any_waiters += w->kind == WAIT_ANY;
+	s->slot_waiters += w->kind == WAIT_SLOT;
+	w->listed = true;
+}
+
+static void list_remove(struct gofer_session *s, struct waiter *w)
+{
+	if (!w->listed)
+		return;
+	if (w->next)
+		w->next->prev = w->prev;
+	if (w->prev)
+		w->prev->next = w->next;
+	else
+		s->waiters = w->next;
+	s->any_waiters -= w->kind == WAIT_ANY;
+	s->slot_waiters -= w->kind == WAIT_SLOT;
+	w->listed = false;
+}
+
+/*
+ * With the lock: until w->done, the session's death (-ENOTCONN), or the deadline (-ETIMEDOUT).
+ * Leads or follows. *handled counts the callbacks run here. deadline 0: only what is there already
+ * (-EAGAIN).
+ */
+static int wait_for(struct gofer_session *s, struct waiter *w, uint64_t deadline, bool fresh,
+		    int *handled)
+{
+	struct batch batch;
+	int r = 0;
+
+	batch.n = 0;
+	/* Whoever waits for a reply is found through its slot; the others must be on the list even
+	 * while they lead. */
+	if (w->kind != WAIT_REPLY)
+		list_add(s, w);
+	while (!w->done) {
+		if (s->dead) {
+			r = s->dead;
+			break;
+		}
+		if (s->leader) {
+			struct timespec ts = { .tv_sec = deadline / 1000000000,
+					       .tv_nsec = deadline % 1000000000 };
+
+			if (deadline == 0) {
+				r = -EAGAIN;
+				break;
+			}
+			if (!w->listed)
+				list_add(s, w);
+			r = pthread_cond_clockwait(&w->cond, &s->lock, CLOCK_MONOTONIC, &ts);
+			fresh = false;
+			if (r == ETIMEDOUT && !w->done) {
+				r = -ETIMEDOUT;
+				break;
+			}
+			r = 0;
+			continue;
+		}
+		s->leader = true;
+		r = session_receive(s, deadline, fresh, &batch);
+		s->leader = false;
+		fresh = false;
+		if (batch.n) {
+			pass_leadership(s);
+			pthread_mutex_unlock(&s->lock);
+			*handled += batch_run(&batch);
+			pthread_mutex_lock(&s->lock);
+		}
+		if (r == -EAGAIN && deadline)
+			r = 0;
+		if (r < 0)
+			break;
+	}
+	list_remove(s, w);
+	pass_leadership(s);
+	return w->done ? 0 : r;
+}
+
+static struct waiter waiter_new(enum wait_kind kind)
+{
+	return (struct waiter){ .cond = PTHREAD_COND_INITIALIZER, .kind = kind };
+}
+
+/* With the lock: a slot, waiting for one if all are in use. */
+static int slot_wait(struct gofer_session *s, uint64_t deadline, struct slot **ret_slot)
+{
+	struct slot *slot;
+	int handled = 0;
+
+	while (!(slot = slot_take(s, false))) {
+		struct waiter w = waiter_new(WAIT_SLOT);
+		int r = session_flush_out(s);
+
+		if (r < 0 && r != -EAGAIN)
+			return r;
+		r = wait_for(s, &w, deadline, false, &handled);
+		if (r < 0)
+			return r;
+	}
+	*ret_slot = slot;
+	return 0;
+}
+
+static int timed_out(struct gofer_session *s, const struct rpc_info *rpc)
+{
+	return fail_words(-ETIMEDOUT, "%s: no answer from %s within %llu ms", rpc->name, s->server,
+			  (unsigned long long)(s->timeout / 1000000));
+}
+
+int session_call(struct gofer_session *s, const struct gofer_request *request, void *sink,
+		 struct gofer_reply *ret_reply)
+{
+	struct waiter w = waiter_new(WAIT_REPLY);
+	uint64_t deadline = now_ns() + s->timeout;
+	_cleanup_packed_ struct packed p;
+	struct slot *slot = NULL;
+	int r, handled = 0;
+	uint32_t tag;
+
+	p.buf = p.small;
+	r = session_check(s);
+	if (r < 0)
+		return r;
+	r = packed_init(&p, s, request);
+	if (r < 0)
+		return r;
+
+	pthread_mutex_lock(&s->lock);
+	r = s->dead ? s->dead : slot_wait(s, deadline, &slot);
+	if (r < 0)
+		goto failed;
+	tag = slot->tag;
+	packed_stamp(&p, s, tag);
+	slot->rpc = p.rpc;
+	slot->expect = p.expect;
+	slot->sink = sink;
+	slot->waiter = &w;
+	slot->state = SLOT_WAITING;
+	pthread_mutex_unlock(&s->lock);
+
+	r = session_send(s, &p, deadline);
+
+	pthread_mutex_lock(&s->lock);
+	if (r < 0) {
+		if (!w.done && !s->dead)
+			slot_free(s, slot);
+	} else {
+		r = wait_for(s, &w, deadline, true, &handled);
+		if (r == -ETIMEDOUT) {
+			slot->waiter = NULL;
+			slot->sink = NULL;
+			slot->state = SLOT_ZOMBIE;
+			session_send_cancel(s, tag);
+		}
+	}
+	if (w.done)
+		r = w.result;
+failed:
+	pthread_mutex_unlock(&s->lock);
+	if (r == -ETIMEDOUT && !w.done)
+		return timed_out(s, p.rpc);
+	if (r == 0)
+		*ret_reply = w.reply;
+	return r;
+}
+
+int gofer_call(struct gofer_session *s, const struct gofer_request *request,
+	       struct gofer_reply *ret_reply)
+{
+	return session_call(s, request, NULL, ret_reply);
+}
+
+static uint64_t cookie_of(uint32_t tag)
+{
+	return UINT64_C(1) << 32 | tag;
+}
+
+int session_submit(struct gofer_session *s, const struct gofer_request *request, void *sink,
+		   gofer_callback callback, void *userdata, uint64_t *ret_cookie)
+{
+	_cleanup_packed_ struct packed p;
+	struct slot *slot = NULL;
+	int r;
+
+	p.buf = p.small;
+	r = session_check(s);
+	if (r < 0)
+		return r;
+	r = packed_init(&p, s, request);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&s->lock);
+	r = s->dead;
+	if (r == 0) {
+		slot = slot_take(s, false);
+		if (!slot)
+			r = -EAGAIN;
+	}
+	if (r == 0) {
+		struct gofer_stats before = s->stats;
+
+		packed_stamp(&p, s, slot->tag);
+		slot->rpc = p.rpc;
+		slot->expect = p.expect;
+		slot->sink = sink;
+		slot->callback = callback;
+		slot->userdata = userdata;
+		r = session_buffer(s, &p);
+		if (r == 0) {
+			slot->state = SLOT_ASYNC;
+			s->n_async++;
+			if (ret_cookie)
+				*ret_cookie = cookie_of(slot->tag);
+		} else {
+			slot_free(s, slot);
+			if (r == -EAGAIN)
+				s->stats = before;
+		}
+	}
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
+int gofer_submit(struct gofer_session *s, const struct gofer_request *request,
+		 gofer_callback callback, void *userdata, uint64_t *ret_cookie)
+{
+	return session_submit(s, request, NULL, callback, userdata, ret_cookie);
+}
+
+int gofer_cancel(struct gofer_session *s, uint64_t cookie)
+{
+	gofer_callback callback;
+	struct slot *slot;
+	void *userdata;
+	int r;
+
+	r = session_check(s);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&s->lock);
+	slot = cookie >> 32 == 1 ? slot_find(s, (uint32_t)cookie) : NULL;
+	if (!slot || slot->state != SLOT_ASYNC) {
+		pthread_mutex_unlock(&s->lock);
+		return -ENOENT;
+	}
+	callback = slot->callback;
+	userdata = slot->userdata;
+	slot->callback = NULL;
+	slot->sink = NULL;
+	slot->state = SLOT_ZOMBIE;
+	s->n_async--;
+	if (!s->dead)
+		session_send_cancel(s, slot->tag);
+	pthread_mutex_unlock(&s->lock);
+	callback(userdata, -ECANCELED, NULL);
+	return 0;
+}
+
+/* With the lock, on a dead session: the callbacks of what was in flight. Returns how many; 0 when
+ * there is nothing left. */
+static int bury(struct gofer_session *s, int result)
+{
+	int n = 0;
+
+	for (uint32_t i = 0; i < s->n_slots && s->n_async; i++) {
+		struct slot *slot = &s->slots[i];
+		gofer_callback callback = slot->callback;
+		void *userdata = slot->userdata;
+
+		if (slot->state != SLOT_ASYNC)
+			continue;
+		s->n_async--;
+		slot_free(s, slot);
+		pthread_mutex_unlock(&s->lock);
+		callback(userdata, result, NULL);
+		pthread_mutex_lock(&s->lock);
+		n++;
+	}
+	return n;
+}
+
+int gofer_session_process(struct gofer_session *s, int timeout_ms)
+{
+	uint64_t timeout = timeout_ms < 0 ? s->timeout : (uint64_t)timeout_ms * 1000000;
+	uint64_t deadline = timeout ? now_ns() + timeout : 0;
+	int r, handled = 0;
+
+	r = session_check(s);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&s->lock);
+	r = s->dead ? s->dead : session_flush_out(s);
+	if (r == -EAGAIN)
+		r = 0;
+	if (r == 0 && s->n_async) {
+		struct waiter w = waiter_new(WAIT_ANY);
+
+		r = wait_for(s, &w, deadline, timeout_ms < 0, &handled);
+		/* What else is there already costs no waiting; callbacks may have submitted more.
+		 */
+		while (r == 0 && s->n_async) {
+			w = waiter_new(WAIT_ANY);
+			r = wait_for(s, &w, 0, false, &handled);
+		}
+		if (r == -EAGAIN || (r == -ETIMEDOUT && (handled || timeout_ms >= 0)))
+			r = 0;
+		if (r == 0 && !s->dead && session_flush_out(s) == -ENOTCONN)
+			r = -ENOTCONN;
+	}
+	if (s->dead) {
+		handled += bury(s, s->death);
+		r = s->dead;
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (r == -ETIMEDOUT)
+		return fail_words(r, "no answer from %s within %llu ms", s->server,
+				  (unsigned long long)(s->timeout / 1000000));
+	return handled ? handled : r;
+}
+
+int gofer_session_drain(struct gofer_session *s)
+{
+	for (;;) {
+		bool done;
+		int r = session_check(s);
+
+		if (r < 0)
+			return r;
+		pthread_mutex_lock(&s->lock);
+		done = s->n_async == 0;
+		pthread_mutex_unlock(&s->lock);
+		if (done)
+			return 0;
+		r = gofer_session_process(s, -1);
+		if (r < 0)
+			return r;
+	}
+}
+
+void call_cancel_all(struct gofer_session *s)
+{
+	pthread_mutex_lock(&s->lock);
+	(void)bury(s, -ECANCELED);
+	pthread_mutex_unlock(&s->lock);
+}

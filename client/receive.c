@@ -1,0 +1,186 @@
+/*
+ * receive.c - packets on their way in: one recvmsg by the leader, then each frame to the request
+ * that it answers.
+ *
+ * The server is not trusted. Whatever it must not send (a frame that breaks framing, a reply to
+ * nothing, a second reply, another type, a body that does not decode or says impossible things, a
+ * descriptor too many or too few) ends the session: there is no telling what else such a peer would
+ * get wrong.
+ *
+ * SO_RCVTIMEO is the session's timeout, so that a fresh call sleeps in recvmsg itself and no poll
+ * is paid for. Later rounds of one call have less time left than that: they poll, unless the
+ * difference is below SLACK_NS.
+ */
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "client/session.h"
+
+static void wake(struct waiter *w)
+{
+	w->done = true;
+	pthread_cond_signal(&w->cond);
+}
+
+static void wake_kind(struct gofer_session *s, enum wait_kind kind)
+{
+	for (struct waiter *w = s->waiters; w; w = w->next)
+		if (w->kind == kind)
+			wake(w);
+}
+
+void wake_any(struct gofer_session *s)
+{
+	if (s->any_waiters)
+		wake_kind(s, WAIT_ANY);
+}
+
+void wake_slots(struct gofer_session *s)
+{
+	wake_kind(s, WAIT_SLOT);
+}
+
+void pass_leadership(struct gofer_session *s)
+{
+	if (!s->leader && s->waiters)
+		pthread_cond_signal(&s->waiters->cond);
+}
+
+int batch_run(struct batch *batch)
+{
+	int n = (int)batch->n;
+
+	for (size_t i = 0; i < batch->n; i++) {
+		struct completion *c = &batch->items[i];
+
+		c->callback(c->userdata, c->result, c->result == 0 ? &c->reply : NULL);
+		if (c->result == 0)
+			gofer_reply_free(&c->reply);
+	}
+	batch->n = 0;
+	return n;
+}
+
+static void deliver(struct gofer_session *s, struct slot *slot, int result,
+		    struct gofer_reply *reply, uint64_t handle, struct batch *batch)
+{
+	switch (slot->state) {
+	case SLOT_WAITING:
+		slot->waiter->result = result;
+		if (result == 0)
+			slot->waiter->reply = *reply;
+		wake(slot->waiter);
+		break;
+	case SLOT_ASYNC:
+		batch->items[batch->n++] =
+			(struct completion){ slot->callback, slot->userdata, result };
+		if (result == 0)
+			batch->items[batch->n - 1].reply = *reply;
+		s->n_async--;
+		break;
+	default:
+		if (result == 0)
+			gofer_reply_free(reply);
+		break;
+	}
+	/* A handle that nobody will hear of is let go: late, or beside a failure of our own (no
+	 * memory, no descriptor free). */
+	if (handle && (result < 0 || slot->state == SLOT_ZOMBIE))
+		handle_close_locked(s, handle);
+	slot_free(s, slot);
+}
+
+/* NULL, or what is wrong with the frame. */
+static const char *receive_frame(struct gofer_session *s, const struct frame *frame,
+				 struct packet_in *in, struct batch *batch)
+{
+	const struct frame_header *h = &frame->header;
+	struct slot *slot = slot_find(s, h->tag);
+	const char *violation = NULL;
+	struct gofer_reply reply;
+	uint64_t handle = 0;
+	int r;
+
+	if (!slot)
+		return "a reply to no request";
+	if (h->type != slot->rpc->type)
+		return "a reply of another type than the request";
+	if (!(h->flags & FRAME_REPLY) || (h->flags & ~(FRAME_REPLY | FRAME_KIND_MASK)) ||
+	    (h->flags & FRAME_KIND_MASK) > FRAME_STOP)
+		return "reply flags that mean nothing";
+	r = reply_decode(slot->rpc, &slot->expect, frame, in,
+			 slot->state == SLOT_ZOMBIE ? NULL : slot->sink, &reply, &handle,
+			 &violation);
+	if (violation)
+		return violation;
+	deliver(s, slot, r, &reply, handle, batch);
+	return NULL;
+}
+
+static const char *receive_frames(struct gofer_session *s, size_t size, struct packet_in *in,
+				  struct batch *batch)
+{
+	unsigned frames = 0;
+
+	if (in->extra)
+		return "more than one descriptor";
+	for (size_t at = 0; at < size;) {
+		struct frame frame;
+		ssize_t n = frame_parse(s->rx + at, size - at, &frame);
+		const char *violation;
+
+		if (n < 0 || ++frames > FRAME_MAX_PER_PACKET)
+			return "a packet that breaks framing";
+		violation = receive_frame(s, &frame, in, batch);
+		if (violation)
+			return violation;
+		at += n;
+	}
+	return in->fd >= 0 ? "a descriptor that belongs to no reply" : NULL;
+}
+
+enum { SLACK_NS = 1000000 };
+
+int session_receive(struct gofer_session *s, uint64_t wait_until, bool fresh, struct batch *batch)
+{
+	struct packet_in in = { .fd = -EBADF };
+	const char *violation;
+	ssize_t n;
+	int r = 0;
+
+	pthread_mutex_unlock(&s->lock);
+	if (wait_until && !fresh) {
+		uint64_t now = now_ns();
+
+		if (now + s->timeout > wait_until + SLACK_NS)
+			r = packet_wait(s->sock, POLLIN, wait_until);
+	}
+	n = r < 0 ? r
+		  : packet_recv(s->sock, s->rx, FRAME_MAX_PACKET, wait_until ? 0 : MSG_DONTWAIT,
+				&in);
+	pthread_mutex_lock(&s->lock);
+
+	if (n > 0) {
+		s->stats.bytes_in += n;
+		s->stats.descriptors_in += in.fd >= 0;
+		violation = receive_frames(s, n, &in, batch);
+		fd_close(in.fd);
+		if (violation)
+			session_kill(s, -EPROTO, violation);
+		if (batch->n)
+			wake_any(s);
+		return 0;
+	}
+	fd_close(in.fd);
+	if (n == -EINTR || (n == -EAGAIN && wait_until && now_ns() < wait_until))
+		return -EAGAIN;
+	if (n == -EAGAIN)
+		return wait_until ? -ETIMEDOUT : -EAGAIN;
+	if (n == -ETIMEDOUT)
+		return -ETIMEDOUT;
+	if (n == -EMSGSIZE)
+		session_kill(s, -EPROTO, "a packet larger than agreed");
+	else
+		session_kill(s, -ENOTCONN, "the server is gone");
+	return 0;
+}

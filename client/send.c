@@ -1,0 +1,333 @@
+/*
+ * send.c - requests on their way out.
+ *
+ * A synchronous request is one sendmsg of its own, with the closes that wait as a frame in front.
+ * Submitted requests are gathered: while nothing is in flight the first goes out at once (so a
+ * reply will come, and whoever polls the socket is woken), the next ones wait in `out` until
+ * somebody processes replies, or BATCH_FRAMES of them are there. That saves the server a wake-up
+ * and a system call for each.
+ *
+ * The socket is never blocked on with data unread: a server that waits until we take its replies,
+ * while we wait until it takes our requests, would be a deadlock. So all sends are MSG_DONTWAIT,
+ * and session_send() reads replies while the socket is full.
+ */
+#include <poll.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "client/session.h"
+
+enum { CLOSE_FRAME_MAX = FRAME_HEADER_SIZE + 16 + 10 * CLOSE_BATCH };
+
+static void expect_init(struct expect *e, const struct rpc_info *rpc, const ProtobufCMessage *m,
+			size_t data_len)
+{
+	const Gofer__Path *path = rpc_path(rpc, m, 0);
+
+	*e = (struct expect){ .follow = path ? path->follow : 0 };
+	switch (rpc->type) {
+	case RPC_TYPE_Open:
+		e->open = ((const Gofer__OpenRequest *)m)->flags;
+		break;
+	case RPC_TYPE_ReadFile:
+		e->data = ((const Gofer__ReadFileRequest *)m)->count;
+		break;
+	case RPC_TYPE_Read:
+		e->data = ((const Gofer__ReadRequest *)m)->count;
+		break;
+	case RPC_TYPE_GetXattr:
+		e->data = ((const Gofer__GetXattrRequest *)m)->size;
+		break;
+	case RPC_TYPE_ListXattr:
+		e->data = ((const Gofer__ListXattrRequest *)m)->size;
+		break;
+	case RPC_TYPE_Write:
+		e->asked = data_len;
+		break;
+	case RPC_TYPE_Copy:
+		e->asked = ((const Gofer__CopyRequest *)m)->length;
+		break;
+	case RPC_TYPE_ReadDir:
+		e->cookie = ((const Gofer__ReadDirRequest *)m)->cookie;
+		e->keep = ((const Gofer__ReadDirRequest *)m)->keep;
+		break;
+	default:
+		break;
+	}
+}
+
+int packed_init(struct packed *p, struct gofer_session *s, const struct gofer_request *request)
+{
+	const struct rpc_info *rpc = rpc_find(request->type);
+	size_t body;
+
+	p->buf = p->small;
+	if (!rpc || !request->message || request->message->descriptor != rpc->request)
+		return fail_words(-EINVAL,
+				  "request of type %u: no such RPC, or another one's message",
+				  request->type);
+	body = protobuf_c_message_get_packed_size(request->message);
+	if (body > FRAME_MAX_BODY || request->data_len > s->limits.max_data ||
+	    FRAME_HEADER_SIZE + body + request->data_len > s->limits.max_frame)
+		return fail_words(-EMSGSIZE, "%s: the request does not fit in one frame",
+				  rpc->name);
+	p->len = FRAME_HEADER_SIZE + body;
+	if (p->len > sizeof(p->small)) {
+		p->buf = malloc(p->len);
+		if (!p->buf)
+			return -ENOMEM;
+	}
+	protobuf_c_message_pack(request->message, p->buf + FRAME_HEADER_SIZE);
+	p->data = request->data;
+	p->data_len = request->data_len;
+	p->fd = request->fd > 0 || (rpc->flags & RPC_TAKES_FD) ? request->fd : -EBADF;
+	p->rpc = rpc;
+	expect_init(&p->expect, rpc, request->message, request->data_len);
+	return 0;
+}
+
+void packed_deinit(struct packed *p)
+{
+	if (p->buf != p->small)
+		free(p->buf);
+	p->buf = p->small;
+}
+
+static void count_sent(struct gofer_session *s, unsigned type, size_t bytes)
+{
+	s->stats.requests[type]++;
+	s->stats.total++;
+	s->stats.bytes_out += bytes;
+}
+
+void packed_stamp(struct packed *p, struct gofer_session *s, uint32_t tag)
+{
+	struct frame_header h = {
+		.body_len = (uint32_t)(p->len - FRAME_HEADER_SIZE),
+		.data_len = (uint32_t)p->data_len,
+		.tag = tag,
+		.type = p->rpc->type,
+		.fds = p->fd >= 0,
+	};
+
+	frame_header_pack(&h, p->buf);
+	count_sent(s, p->rpc->type, p->len + p->data_len);
+}
+
+/* With the lock: the next Close frame, 0 where nothing waits. */
+static size_t take_closes(struct gofer_session *s, uint8_t frame[static CLOSE_FRAME_MAX])
+{
+	size_t n = MIN(s->n_closes, (size_t)CLOSE_BATCH), body;
+	Gofer__CloseRequest m = GOFER__CLOSE_REQUEST__INIT;
+
+	if (n == 0)
+		return 0;
+	m.n_handles = n;
+	m.handles = s->closes + s->n_closes - n;
+	body = gofer__close_request__pack(&m, frame + FRAME_HEADER_SIZE);
+	frame_header_pack(&(struct frame_header){ .body_len = (uint32_t)body,
+						  .tag = TAG_CLOSE,
+						  .type = RPC_TYPE_Close,
+						  .flags = FRAME_NO_REPLY },
+			  frame);
+	s->n_closes -= n;
+	count_sent(s, RPC_TYPE_Close, FRAME_HEADER_SIZE + body);
+	return FRAME_HEADER_SIZE + body;
+}
+
+/* One packet. -EAGAIN where the socket is full; any other failure but the packet's own ends the
+ * session. With the lock. */
+static int send_locked(struct gofer_session *s, const struct iovec *iov, int n, int fd)
+{
+	int r = packet_send(s->sock, iov, n, fd, MSG_DONTWAIT);
+
+	if (r == -EPIPE || r == -ECONNRESET || r == -ENOTCONN) {
+		session_kill(s, -ENOTCONN, "the server is gone");
+		r = -ENOTCONN;
+	}
+	return r;
+}
+
+int session_flush_out(struct gofer_session *s)
+{
+	struct iovec iov = { .iov_base = s->out, .iov_len = s->out_len };
+	int r;
+
+	if (s->out_len == 0)
+		return 0;
+	r = send_locked(s, &iov, 1, -EBADF);
+	if (r == 0)
+		s->out_len = s->out_frames = 0;
+	return r;
+}
+
+int session_flush_closes(struct gofer_session *s)
+{
+	uint8_t frame[CLOSE_FRAME_MAX];
+
+	while (s->n_closes) {
+		struct gofer_stats before = s->stats;
+		size_t n = s->n_closes;
+		struct iovec iov = { .iov_base = frame, .iov_len = take_closes(s, frame) };
+		int r = send_locked(s, &iov, 1, -EBADF);
+
+		if (r < 0) {
+			s->n_closes = n; /* the numbers are still there, behind the end */
+			s->stats = before;
+			return r;
+		}
+	}
+	return 0;
+}
+
+/* Without the lock: waits until the socket may take more, reading replies meanwhile. */
+int session_wait_writable(struct gofer_session *s, uint64_t deadline)
+{
+	struct pollfd p = { .fd = s->sock, .events = POLLIN | POLLOUT };
+	uint64_t now = now_ns(), left = deadline > now ? deadline - now : 0;
+	struct timespec ts = { .tv_sec = left / 1000000000, .tv_nsec = left % 1000000000 };
+	struct batch batch;
+	bool read = false;
+	int r;
+
+	r = ppoll(&p, 1, &ts, NULL);
+	if (r < 0)
+		return errno == EINTR ? 0 : -errno;
+	if (r == 0)
+		return -ETIMEDOUT;
+	if (!(p.revents & ~POLLOUT))
+		return 0;
+	batch.n = 0;
+	pthread_mutex_lock(&s->lock);
+	r = 0;
+	if (!s->leader && !s->dead) {
+		s->leader = read = true;
+		r = session_receive(s, 0, false, &batch);
+		s->leader = false;
+		pass_leadership(s);
+	}
+	if (s->dead)
+		r = s->dead;
+	pthread_mutex_unlock(&s->lock);
+	batch_run(&batch);
+	if (!read)
+		sched_yield(); /* the leader is about to take what is there */
+	return r == -EAGAIN ? 0 : r;
+}
+
+int session_send(struct gofer_session *s, struct packed *p, uint64_t deadline)
+{
+	uint8_t closes[CLOSE_FRAME_MAX];
+	uint64_t taken[CLOSE_BATCH];
+	size_t n_taken = 0;
+	struct iovec iov[3];
+	int n = 0, r;
+
+	/* What was submitted earlier goes out first; the lock is not held over the send itself. */
+	for (;;) {
+		pthread_mutex_lock(&s->lock);
+		r = s->dead ? s->dead : session_flush_out(s);
+		if (r == 0 && s->n_closes) {
+			if (p->len + p->data_len > BATCH_LARGE || s->n_closes > CLOSE_BATCH)
+				(void)session_flush_closes(s);
+			else {
+				n_taken = s->n_closes;
+				memcpy(taken, s->closes, n_taken * sizeof(*taken));
+				iov[n++] = (struct iovec){ .iov_base = closes,
+							   .iov_len = take_closes(s, closes) };
+			}
+		}
+		pthread_mutex_unlock(&s->lock);
+		if (r != -EAGAIN)
+			break;
+		r = session_wait_writable(s, deadline);
+		if (r < 0)
+			break;
+	}
+	if (r < 0)
+		return r;
+	iov[n++] = (struct iovec){ .iov_base = p->buf, .iov_len = p->len };
+	if (p->data_len)
+		iov[n++] = (struct iovec){ .iov_base = (void *)p->data, .iov_len = p->data_len };
+	while ((r = packet_send(s->sock, iov, n, p->fd, MSG_DONTWAIT)) == -EAGAIN) {
+		r = session_wait_writable(s, deadline);
+		if (r < 0)
+			break;
+	}
+	if (r < 0)
+		for (size_t i = 0; i < n_taken; i++)
+			gofer_handle_close(s, taken[i]);
+	if (r == -EPIPE || r == -ECONNRESET || r == -ENOTCONN) {
+		pthread_mutex_lock(&s->lock);
+		session_kill(s, -ENOTCONN, "the server is gone");
+		pthread_mutex_unlock(&s->lock);
+		r = -ENOTCONN;
+	}
+	return r;
+}
+
+int session_buffer(struct gofer_session *s, struct packed *p)
+{
+	size_t size = p->len + p->data_len;
+	/* A packet with a descriptor, with much data, or for what may block the thread that serves
+	 * it, goes alone. */
+	bool alone = p->fd >= 0 || size >= BATCH_LARGE || (p->rpc->flags & RPC_BLOCKS);
+	int r;
+
+	if (!s->out) {
+		s->out = malloc(s->limits.max_frame);
+		if (!s->out)
+			return -ENOMEM;
+	}
+	if (alone || s->out_len + size > s->limits.max_frame || s->out_frames >= BATCH_FRAMES) {
+		r = session_flush_out(s);
+		if (r < 0)
+			return r;
+	}
+	if (alone) {
+		struct iovec iov[2] = { { .iov_base = p->buf, .iov_len = p->len },
+					{ .iov_base = (void *)p->data, .iov_len = p->data_len } };
+
+		return send_locked(s, iov, p->data_len ? 2 : 1, p->fd);
+	}
+	if (s->out_len == 0 && s->n_closes && size + CLOSE_FRAME_MAX <= s->limits.max_frame) {
+		s->out_len = take_closes(s, s->out);
+		s->out_frames = 1;
+	}
+	memcpy(s->out + s->out_len, p->buf, p->len);
+	if (p->data_len)
+		memcpy(s->out + s->out_len + p->len, p->data, p->data_len);
+	s->out_len += size;
+	s->out_frames++;
+	/* in_flight counts this one already: alone there, nothing else would ever wake who waits
+	 * for it. */
+	if (s->in_flight <= 1 || s->out_frames >= BATCH_FRAMES) {
+		r = session_flush_out(s);
+		return r == -EAGAIN ? 0 : r;
+	}
+	return 0;
+}
+
+void session_send_cancel(struct gofer_session *s, uint32_t tag)
+{
+	Gofer__CancelRequest m = GOFER__CANCEL_REQUEST__INIT;
+	struct gofer_request request = { .type = RPC_TYPE_Cancel, .message = &m.base, .fd = -1 };
+	_cleanup_packed_ struct packed p;
+	struct iovec iov;
+	struct slot *slot;
+
+	m.tag = tag;
+	if (packed_init(&p, s, &request) < 0 || session_flush_out(s) < 0)
+		return;
+	slot = slot_take(s, true);
+	if (!slot)
+		return;
+	packed_stamp(&p, s, slot->tag);
+	slot->rpc = p.rpc;
+	slot->expect = p.expect;
+	slot->state = SLOT_ZOMBIE;
+	iov = (struct iovec){ .iov_base = p.buf, .iov_len = p.len };
+	if (send_locked(s, &iov, 1, -EBADF) < 0 && !s->dead)
+		slot_free(s, slot);
+}

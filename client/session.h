@@ -1,0 +1,224 @@
+/*
+ * session.h - inside libgofer: one connection, its table of requests in flight, and who reads the
+ * socket.
+ *
+ * Mental model. There is no thread of the library's own. A thread that waits for a reply is the
+ * *leader* if nobody else reads the socket: it receives packets, completes whoever's requests they
+ * answer, and gives the role up when its own reply came. The others *follow*: they sleep on a
+ * condition variable of their own until their reply is there, their deadline passes, or the role is
+ * free.
+ *
+ * A request holds a *slot* from the moment it is sent until its reply came, even if nobody wants
+ * that reply any more (SLOT_ZOMBIE): the server still counts it, and its reply may carry a
+ * descriptor or a handle that must be let go. A slot's tag has a generation in it, so that a second
+ * reply to one request is recognised.
+ *
+ * Locks: `lock` guards everything below it in the struct. `rx` belongs to the leader. Callbacks run
+ * without the lock and without the leader's role, so that they may call anything. Nothing sleeps in
+ * a system call with the lock held.
+ */
+#pragma once
+
+#include <pthread.h>
+
+#include "client/gofer.h"
+#include "common/packet.h"
+#include "common/util.h"
+#include "proto/arena.h"
+#include "proto/frame.h"
+#include "proto/rpc.h"
+
+enum {
+	SESSION_TIMEOUT_MS = 30000,
+	SESSION_MAX_SLOTS = 4000, /* below 1 << SLOT_BITS, whatever the server allows */
+	SLOT_BITS = 12,
+	CLOSE_BATCH = 64,        /* handles in one Close frame */
+	BATCH_FRAMES = 16,       /* submitted requests that are sent without waiting for more */
+	BATCH_LARGE = 16 * 1024, /* frames from this size on are sent alone: copying them costs more
+				    than the system call */
+	REPLY_OVERHEAD =
+		1024, /* memory for decoding a reply: this and REPLY_FACTOR times its body */
+	REPLY_FACTOR = 16,
+};
+
+#define TAG_CLOSE UINT32_C(0xfffffffe) /* of frames without a reply */
+
+enum slot_state {
+	SLOT_FREE,
+	SLOT_WAITING, /* a thread waits for it */
+	SLOT_ASYNC,   /* a callback waits for it */
+	SLOT_ZOMBIE,  /* nobody does */
+};
+
+/* What a request asked for, against which its reply is checked. */
+struct expect {
+	uint64_t asked; /* most bytes, or the length, that the reply may speak of */
+	uint32_t data;  /* most payload */
+	uint32_t open;  /* Open: its flags */
+	uint32_t follow;
+	uint64_t cookie; /* ReadDir */
+	bool keep;
+};
+
+enum wait_kind { WAIT_REPLY, WAIT_ANY, WAIT_SLOT };
+
+/* A thread that waits, on its own stack. */
+struct waiter {
+	pthread_cond_t cond;
+	struct waiter *prev, *next;
+	enum wait_kind kind;
+	bool listed, done;
+	int result;
+	struct gofer_reply reply;
+};
+
+struct slot {
+	const struct rpc_info *rpc;
+	struct expect expect;
+	void *sink; /* where the payload goes; NULL = into the reply's own memory */
+	struct waiter *waiter;
+	gofer_callback callback;
+	void *userdata;
+	uint32_t tag;
+	enum slot_state state;
+	uint32_t next_free;
+};
+
+/* A callback that is due. */
+struct completion {
+	gofer_callback callback;
+	void *userdata;
+	int result;
+	struct gofer_reply reply;
+};
+
+struct batch {
+	struct completion items[FRAME_MAX_PER_PACKET];
+	size_t n;
+};
+
+struct gofer_session {
+	int sock;
+	uint64_t timeout; /* ns */
+	char *server;
+	volatile const uint32_t *alive; /* a page that is wiped in a forked child: 1 in the process
+					   that opened the session */
+	struct gofer_session_limits limits;
+	struct gofer_filesystem *filesystems;
+	size_t n_filesystems;
+	_Atomic uint32_t identity;
+
+	uint8_t *rx; /* the leader's */
+
+	pthread_mutex_t lock;
+	int dead;  /* 0, or -ENOTCONN: the result of every call from now on */
+	int death; /* with dead: the result of what was in flight then */
+	bool leader;
+	struct waiter *waiters;
+	unsigned any_waiters, slot_waiters;
+	struct slot *slots;
+	uint32_t n_slots, first_free, in_flight, n_async;
+	uint64_t *closes;
+	size_t n_closes, closes_size;
+	uint8_t *out; /* submitted frames that were not sent yet */
+	size_t out_len;
+	unsigned out_frames;
+	struct gofer_stats stats;
+};
+
+/* ---- message.c ---- */
+/* Keep the words for the thread's last failure; return `error` (negative). */
+int fail_words(int error, const char *format, ...) _printf_(2, 3);
+/* "op path: reason", put together only when somebody asks. `op` is a string literal. */
+int fail_path(int error, const char *op, const char *path);
+
+/* ---- session.c ---- */
+/* 0; -EOWNERDEAD in a forked child. */
+int session_check(struct gofer_session *s);
+/* With the lock. Ends the session: everything in flight is answered with `error`, later calls with
+ * -ENOTCONN. */
+void session_kill(struct gofer_session *s, int error, const char *why);
+/* With the lock: queues a handle to be closed. */
+void handle_close_locked(struct gofer_session *s, uint64_t handle);
+/* The server lied. Without the lock; returns -EPROTO. */
+int session_violation(struct gofer_session *s, const char *why);
+
+/* ---- slots.c: with the lock ---- */
+int slots_init(struct gofer_session *s, uint32_t n);
+/* NULL when too many requests are in flight. `reserved` requests (Cancel) may use the last ones. */
+struct slot *slot_take(struct gofer_session *s, bool reserved);
+void slot_free(struct gofer_session *s, struct slot *slot);
+struct slot *slot_find(struct gofer_session *s, uint32_t tag);
+
+/* ---- send.c ---- */
+/* A request, packed: header, body, and where its payload is. */
+struct packed {
+	uint8_t small[1024];
+	uint8_t *buf; /* header and body: small, or malloc'ed */
+	size_t len;
+	const void *data;
+	size_t data_len;
+	int fd;
+	const struct rpc_info *rpc;
+	struct expect expect;
+};
+int packed_init(struct packed *p, struct gofer_session *s, const struct gofer_request *request);
+void packed_deinit(struct packed *p);
+#define _cleanup_packed_ _cleanup_(packed_deinit)
+/* With the lock: gives the frame its tag and counts it. */
+void packed_stamp(struct packed *p, struct gofer_session *s, uint32_t tag);
+
+/* Sends one packet with the closes that wait in front. Without the lock. While the socket is full,
+ * replies are read. */
+int session_send(struct gofer_session *s, struct packed *p, uint64_t deadline);
+/* Without the lock: waits until the socket may take more, reading replies meanwhile. */
+int session_wait_writable(struct gofer_session *s, uint64_t deadline);
+/* With the lock: appends to the output buffer; -EAGAIN when it is full and the socket too. */
+int session_buffer(struct gofer_session *s, struct packed *p);
+/* With the lock, never sleeps: sends the output buffer. -EAGAIN when the socket is full. */
+int session_flush_out(struct gofer_session *s);
+/* With the lock, never sleeps: sends the closes that wait. */
+int session_flush_closes(struct gofer_session *s);
+/* With the lock: asks the server to give a request up, if that can be done at once. */
+void session_send_cancel(struct gofer_session *s, uint32_t tag);
+
+/* ---- receive.c ---- */
+/*
+ * With the lock, as leader; gives the lock up while it sleeps. Receives one packet, completes its
+ * requests; callbacks that are due are put in the batch. wait_until: 0 = do not wait. fresh: the
+ * deadline is the session's whole timeout from now on, so that the socket's own timeout serves. 0,
+ * -EAGAIN (nothing there), -ETIMEDOUT, or the session's death.
+ */
+int session_receive(struct gofer_session *s, uint64_t wait_until, bool fresh, struct batch *batch);
+/* Without the lock: runs the callbacks of the batch. Returns how many. */
+int batch_run(struct batch *batch);
+/* With the lock: wakes those for whom something changed. */
+void wake_any(struct gofer_session *s);
+void wake_slots(struct gofer_session *s);
+/* With the lock: gives the leader's role to a follower if nobody has it. */
+void pass_leadership(struct gofer_session *s);
+
+/* ---- reply.c ---- */
+/*
+ * Decodes and checks one reply of the server. 0 with *ret_reply; a negative errno as the request's
+ * result: the server's own error, or -ENOMEM, -EMFILE; or, with *ret_violation set, what the server
+ * must never have sent. *fd is the packet's descriptor, taken if it belongs to this frame.
+ * *ret_handle: a handle that came with the reply (also on local failures), 0 for none.
+ */
+int reply_decode(const struct rpc_info *rpc, const struct expect *expect, const struct frame *frame,
+		 struct packet_in *in, void *sink, struct gofer_reply *ret_reply,
+		 uint64_t *ret_handle, const char **ret_violation);
+int attr_check(const Gofer__Attr *a);
+
+/* ---- call.c ---- */
+/* gofer_call() with the payload going to `sink` (as large as what the request asks for). */
+int session_call(struct gofer_session *s, const struct gofer_request *request, void *sink,
+		 struct gofer_reply *ret_reply);
+int session_submit(struct gofer_session *s, const struct gofer_request *request, void *sink,
+		   gofer_callback callback, void *userdata, uint64_t *ret_cookie);
+/* Calls back whatever is in flight with -ECANCELED. */
+void call_cancel_all(struct gofer_session *s);
+
+/* ---- connect.c ---- */
+/* A connected socket for "unix:/path", "unix:@name", "fd:N". */
+int session_connect(const char *server, uint64_t timeout, int *ret_sock);

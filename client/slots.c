@@ -1,0 +1,58 @@
+/*
+ * slots.c - the table of requests in flight. A tag is a generation and a slot's number: what is
+ * found by it is what was asked, or nothing. Called with the session's lock.
+ */
+#include "client/session.h"
+
+enum { SLOT_NONE = UINT32_MAX, SLOT_INDEX = (1 << SLOT_BITS) - 1, SLOTS_RESERVED = 4 };
+
+int slots_init(struct gofer_session *s, uint32_t n)
+{
+	n = MIN(n, (uint32_t)SESSION_MAX_SLOTS);
+	s->slots = calloc(n, sizeof(*s->slots));
+	if (!s->slots)
+		return -ENOMEM;
+	s->n_slots = n;
+	for (uint32_t i = 0; i < n; i++) {
+		s->slots[i].tag = i;
+		s->slots[i].next_free = i + 1 < n ? i + 1 : (uint32_t)SLOT_NONE;
+	}
+	s->first_free = 0;
+	return 0;
+}
+
+struct slot *slot_take(struct gofer_session *s, bool reserved)
+{
+	uint32_t keep = reserved || s->n_slots <= 4 * SLOTS_RESERVED ? 0 : SLOTS_RESERVED;
+	struct slot *slot;
+
+	if (s->in_flight + keep >= s->n_slots)
+		return NULL;
+	slot = &s->slots[s->first_free];
+	s->first_free = slot->next_free;
+	s->in_flight++;
+	slot->tag += 1 << SLOT_BITS;
+	return slot;
+}
+
+void slot_free(struct gofer_session *s, struct slot *slot)
+{
+	slot->state = SLOT_FREE;
+	slot->waiter = NULL;
+	slot->callback = NULL;
+	slot->sink = NULL;
+	slot->next_free = s->first_free;
+	s->first_free = (uint32_t)(slot - s->slots);
+	s->in_flight--;
+	if (s->slot_waiters)
+		wake_slots(s);
+}
+
+struct slot *slot_find(struct gofer_session *s, uint32_t tag)
+{
+	uint32_t index = tag & SLOT_INDEX;
+
+	if (index >= s->n_slots || s->slots[index].tag != tag || s->slots[index].state == SLOT_FREE)
+		return NULL;
+	return &s->slots[index];
+}
