@@ -12,7 +12,8 @@
  * detached mount the kernel refuses it (ENOENT: the parent is not below the mount's root any more).
  * Without one, a directory is believed to be inside only after climbing from it to the root. That
  * climb is many system calls, so an outsider who moves directories in and out of the tree while it
- * runs can mislead it: it is what remains where no detached mount can be had.
+ * runs can mislead it, and whoever climbs must be allowed to search every directory on the way: it
+ * is what remains where no detached mount can be had.
  *
  * This file holds the places; host_open.c opens and creates; host_object.c has the rest.
  */

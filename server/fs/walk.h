@@ -6,6 +6,10 @@
  * skipped after checking for a directory, a symbolic link stops the walk, or is followed on
  * speculation when it is relative and the budget allows. Where neither ".." nor a link occurs, the
  * backend's fast path does it all in one system call.
+ *
+ * A failure after a link was followed on speculation is never an error: the client's own namespace
+ * might have led elsewhere (a mount of its own on the way). The walk then ends as if it had stopped
+ * at the last link.
  */
 #pragma once
 
@@ -38,24 +42,37 @@ struct walk_result {
 				walk_result_deinit */
 	Gofer__Attr attr;    /* WALK_OBJECT: its attributes */
 	const char *name;    /* WALK_NAME: one validated component, NUL-terminated, in the arena */
+	uint32_t name_begin, name_end; /* WALK_NAME: where the text has it, after all of followed */
 	bool trailing_slash; /* WALK_NAME: the path ended in "/" (or "/."): the name must be, or
 				become, a directory */
 	Gofer__Stop *stop;   /* with WALK_STOP */
 	Gofer__Followed **followed; /* links followed on the way, in order */
 	size_t n_followed;
+	/*
+	 * NULL, or the Stop at the last link that was followed: what to reply instead of any error
+	 * that the operation itself meets after the walk.
+	 */
+	Gofer__Stop *last_link;
 };
 
 /*
- * 0, WALK_STOP or -errno (ENOENT, ENOTDIR, EACCES, ELOOP over the budget's own limit of 40, EXDEV
- * at a mount without xdev, ESTALE for a base outside the tree ...). WALK_NAME with a last component
- * of "." or ".." or an empty path: -EINVAL ("."), -ENOTEMPTY (".."), -EINVAL (empty): the caller
- * maps these to what its system call says.
+ * 0, WALK_STOP or -errno (ENOENT, ENOTDIR, EACCES, EXDEV at a mount without xdev, ESTALE for a base
+ * outside the tree, ENOMEM over the arena's budget ...). WALK_NAME with a last component of "." or
+ * ".." or an empty path: -EINVAL ("."), -ENOTEMPTY (".."), -EINVAL (empty), after everything before
+ * it was found: the caller maps these to what its system call says. trailing_slash is set then too.
  * WALK_OBJECT with a trailing slash on something that is no directory: -ENOTDIR; on a link: the
  * link stops the walk even with nofollow, as in Linux.
  */
 int walk_resolve(const struct walk_request *request, struct walk_result *ret);
 void walk_result_deinit(struct walk_result *result);
 #define _cleanup_walk_ _cleanup_(walk_result_deinit)
+
+/*
+ * walk_resolve() of WALK_OBJECT and ops->open() of what it found, `flags` as for that: ret->node is
+ * the open file, ret->attr are its attributes. Where the backend can, it is one system call to open
+ * and one to look.
+ */
+int walk_open(const struct walk_request *request, int flags, struct walk_result *ret);
 
 /*
  * A Stop for a link found at the last name by an operation on (dir, name) that returned FS_SYMLINK.
