@@ -1,7 +1,8 @@
 /*
- * dispatch.c - from the bytes of a packet to a handler, by the table of RPCs. Everything that all requests have in common happens
- * here, in this order: framing, type, flags, descriptors, Hello first, decoding within the budget, validation, filesystem and
- * read-only check, base handles, identity, handler. A handler that is reached may rely on all of it.
+ * dispatch.c - from the bytes of a packet to a handler, by the table of RPCs. Everything that all
+ * requests have in common happens here, in this order: framing, type, flags, descriptors, Hello
+ * first, decoding within the budget, validation, filesystem and read-only check, base handles,
+ * identity, handler. A handler that is reached may rely on all of it.
  */
 #include "server/session.h"
 
@@ -14,12 +15,11 @@
 
 _Static_assert(FRAME_MAX_PER_PACKET <= 64, "packet.done and packet.cancelled have a bit per frame");
 
-
 /* The table of handlers, from the table of RPCs: a row without a handler refuses to link. */
-#define RPC(Name, snake, type, reply, flags)                                                       \
-	static int call_##snake(struct request *r, const ProtobufCMessage *m)                      \
-	{                                                                                          \
-		return handle_##snake(r, (const Gofer__##Name##Request *)m);                       \
+#define RPC(Name, snake, type, reply, flags)                                  \
+	static int call_##snake(struct request *r, const ProtobufCMessage *m) \
+	{                                                                     \
+		return handle_##snake(r, (const Gofer__##Name##Request *)m);  \
 	}
 #include "proto/rpc.def"
 #undef RPC
@@ -51,7 +51,8 @@ int packet_parse(struct packet *p, const struct packet_in *in)
 	}
 	if (takers > 1 || in->extra || (in->fd >= 0 && takers == 0))
 		return -EPROTO;
-	/* A frame that lacks its descriptor is in order if the kernel had no room for it, and gets EMFILE. */
+	/* A frame that lacks its descriptor is in order if the kernel had no room for it, and gets
+	 * EMFILE. */
 	if (takers && in->fd < 0 && !in->truncated)
 		return -EPROTO;
 	return 0;
@@ -65,18 +66,21 @@ static const struct volume *find_volume(const struct server *server, uint32_t fs
 	return NULL;
 }
 
-/* Whether this request would change a filesystem: what the row says, and for Open what its flags say. */
+/* Whether this request would change a filesystem: what the row says, and for Open what its flags
+ * say. */
 static bool writes(const struct rpc_info *rpc, const ProtobufCMessage *message)
 {
-	const uint32_t changing = GOFER__OPEN_FLAG__OPEN_WRITE | GOFER__OPEN_FLAG__OPEN_CREATE | GOFER__OPEN_FLAG__OPEN_TRUNCATE |
-				  GOFER__OPEN_FLAG__OPEN_TMPFILE | GOFER__OPEN_FLAG__OPEN_APPEND;
+	const uint32_t changing = GOFER__OPEN_FLAG__OPEN_WRITE | GOFER__OPEN_FLAG__OPEN_CREATE |
+				  GOFER__OPEN_FLAG__OPEN_TRUNCATE | GOFER__OPEN_FLAG__OPEN_TMPFILE |
+				  GOFER__OPEN_FLAG__OPEN_APPEND;
 
 	if (rpc->index == RPC_INDEX_Open)
 		return ((const Gofer__OpenRequest *)message)->flags & changing;
 	return rpc->flags & RPC_WRITES;
 }
 
-/* Looks up what the request's paths name before any component is looked at: filesystem, base handles, identity. */
+/* Looks up what the request's paths name before any component is looked at: filesystem, base
+ * handles, identity. */
 static int prepare_paths(struct request *r, const ProtobufCMessage *message)
 {
 	const Gofer__Path *path = rpc_path(r->rpc, message, 0);
@@ -108,7 +112,8 @@ static int check_frame(struct request *r, const struct packet *p)
 		return -EOPNOTSUPP;
 	if (h->flags & ~allowed)
 		return -EINVAL;
-	if (!(r->rpc->flags & RPC_UNGREETED) && !atomic_load_explicit(&r->session->greeted, memory_order_relaxed))
+	if (!(r->rpc->flags & RPC_UNGREETED) &&
+	    !atomic_load_explicit(&r->session->greeted, memory_order_relaxed))
 		return -EPROTO;
 	if (h->data_len && !(r->rpc->flags & RPC_DATA_IN))
 		return -EINVAL;
@@ -131,7 +136,8 @@ static int execute(struct request *r, struct packet *p)
 		r->fd = p->fd;
 		p->fd = -EBADF;
 	}
-	e = arena_unpack(&r->worker->arena, r->rpc->request, r->frame->body, r->frame->header.body_len, &message);
+	e = arena_unpack(&r->worker->arena, r->rpc->request, r->frame->body,
+			 r->frame->header.body_len, &message);
 	if (e == 0)
 		e = r->rpc->validate(message, &r->frame->header);
 	if (e == 0)
@@ -142,13 +148,23 @@ static int execute(struct request *r, struct packet *p)
 		e = handlers[r->rpc->index](r, message);
 	if (e == -EINTR && request_cancelled(r))
 		e = -ECANCELED;
+	if (e < 0 && r->last_link) {
+		/* Behind a link that was followed on speculation an error proves nothing: the
+		 * client's mounts decide. */
+		r->stop = r->last_link;
+		e = REQUEST_STOP;
+	}
 	return e;
 }
 
 static void log_request(const struct request *r, int result, uint64_t ns)
 {
-	log_info("%s tag %" PRIu32 " uid %u: %s, %" PRIu64 " us", r->rpc ? r->rpc->name : "?", r->frame->header.tag, r->session->peer->uid,
-		 result < 0 ? errno_name(-result) : result == REQUEST_STOP ? "stop" : "ok", ns / 1000);
+	log_info("%s tag %" PRIu32 " uid %u: %s, %" PRIu64 " us", r->rpc ? r->rpc->name : "?",
+		 r->frame->header.tag, r->session->peer->uid,
+		 result < 0               ? errno_name(-result)
+		 : result == REQUEST_STOP ? "stop"
+					  : "ok",
+		 ns / 1000);
 }
 
 static void execute_frame(struct worker *w, struct packet *p, const struct frame *frame)

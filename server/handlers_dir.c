@@ -1,8 +1,10 @@
 /*
- * handlers_dir.c - ReadDir: as many entries as a frame holds, each with its attributes if wanted, and an end flag.
+ * handlers_dir.c - ReadDir: as many entries as a frame holds, each with its attributes if wanted,
+ * and an end flag.
  *
- * The sum of the packed sizes is kept while entries are gathered, so that the reply always fits; the entry that does not is where
- * the next request goes on (its predecessor's cookie). Entries are looked at by name below the open directory, without following.
+ * The sum of the packed sizes is kept while entries are gathered, so that the reply always fits;
+ * the entry that does not is where the next request goes on (its predecessor's cookie). Entries are
+ * looked at by name below the open directory, without following.
  */
 #include "server/session.h"
 
@@ -13,10 +15,11 @@
 #include <sys/stat.h>
 
 enum {
-	REPLY_RESERVE = 8192,     /* of the body, for everything but entries: attributes, links followed */
-	ENTRY_OVERHEAD = 8,       /* tag and length of one entry */
-	MAX_ENTRIES = 2048,       /* of one reply: bounds what the arena holds */
-	MIN_BODY = 1024,          /* one entry with a name of 255 bytes and attributes fits */
+	REPLY_RESERVE =
+		8192, /* of the body, for everything but entries: attributes, links followed */
+	ENTRY_OVERHEAD = 8, /* tag and length of one entry */
+	MAX_ENTRIES = 2048, /* of one reply: bounds what the arena holds */
+	MIN_BODY = 1024,    /* one entry with a name of 255 bytes and attributes fits */
 };
 
 struct listing {
@@ -38,27 +41,34 @@ static bool add_details(struct listing *l, Gofer__Entry *entry, const char *name
 	if (!l->query->targets || entry->type != DT_LNK) {
 		/* One call, no descriptor, where the backend is made of descriptors. */
 		if (l->dir.path == NULL) {
-			if (fs_attr_from_statx(l->dir.fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, &attr) < 0)
+			if (fs_attr_from_statx(l->dir.fd, name,
+					       AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, &attr) < 0)
 				return true;
-		} else if (fs->ops->child(fs, &l->dir, name, false, &node) < 0 || fs->ops->getattr(fs, &node, &attr) < 0) {
+		} else if (fs->ops->child(fs, &l->dir, name, false, &node) < 0 ||
+			   fs->ops->getattr(fs, &node, &attr) < 0) {
 			return true;
 		}
 	} else {
 		char target[PATH_MAX];
 		ssize_t n;
 
-		if (fs->ops->child(fs, &l->dir, name, false, &node) < 0 || fs->ops->getattr(fs, &node, &attr) < 0)
+		if (fs->ops->child(fs, &l->dir, name, false, &node) < 0 ||
+		    fs->ops->getattr(fs, &node, &attr) < 0)
 			return true;
-		n = S_ISLNK(attr.mode) ? fs->ops->readlink(fs, &node, target, sizeof(target)) : -EINVAL;
+		n = S_ISLNK(attr.mode) ? fs->ops->readlink(fs, &node, target, sizeof(target))
+				       : -EINVAL;
 		if (n >= 0) {
-			entry->target = (ProtobufCBinaryData){ .data = arena_memdup(&r->worker->arena, target, n), .len = n };
+			entry->target = (ProtobufCBinaryData){
+				.data = arena_memdup(&r->worker->arena, target, n), .len = n
+			};
 			if (!entry->target.data)
 				return false;
 		}
 	}
 	if (!l->query->attrs)
 		return true;
-	/* The name may mean another object by now; then type and number are the new one's, and consistent. */
+	/* The name may mean another object by now; then type and number are the new one's, and
+	 * consistent. */
 	entry->type = attr.mode >> 12;
 	entry->ino = attr.ino;
 	entry->attr = request_attr(r, &attr);
@@ -78,13 +88,15 @@ static int add_entry(const struct fs_dirent *d, void *userdata)
 	if (!entry)
 		return 1;
 	gofer__entry__init(entry);
-	entry->name = (ProtobufCBinaryData){ .data = arena_memdup(a, d->name, d->name_len + 1), .len = d->name_len };
+	entry->name = (ProtobufCBinaryData){ .data = arena_memdup(a, d->name, d->name_len + 1),
+					     .len = d->name_len };
 	entry->type = d->type;
 	entry->ino = d->ino;
 	entry->cookie = d->cookie;
 	if (!entry->name.data)
 		return 1;
-	if ((l->query->attrs || l->query->targets) && !add_details(l, entry, (const char *)entry->name.data))
+	if ((l->query->attrs || l->query->targets) &&
+	    !add_details(l, entry, (const char *)entry->name.data))
 		return 1;
 	size = gofer__entry__get_packed_size(entry) + ENTRY_OVERHEAD;
 	if (size > l->left)
@@ -104,7 +116,8 @@ static int list(struct listing *l, struct handle *handle)
 	if (l->query->max_bytes)
 		most = MIN(most, MAX(l->query->max_bytes, (uint32_t)MIN_BODY) + REPLY_RESERVE);
 	l->left = most - REPLY_RESERVE;
-	l->reply->entries = arena_calloc(&r->worker->arena, MAX_ENTRIES, sizeof(*l->reply->entries));
+	l->reply->entries =
+		arena_calloc(&r->worker->arena, MAX_ENTRIES, sizeof(*l->reply->entries));
 	if (!l->reply->entries)
 		return -EMSGSIZE;
 	if (handle)
@@ -114,7 +127,8 @@ static int list(struct listing *l, struct handle *handle)
 		pthread_mutex_unlock(&handle->lock);
 	if (e < 0)
 		return e;
-	/* Not even one fits (a link's target of 4 KiB in a small reply): asking again would not help. */
+	/* Not even one fits (a link's target of 4 KiB in a small reply): asking again would not
+	 * help. */
 	if (!end && l->reply->n_entries == 0)
 		return -EINVAL;
 	l->reply->end = end;
@@ -129,7 +143,6 @@ int handle_read_dir(struct request *r, const Gofer__ReadDirRequest *q)
 	struct listing l = { .request = r, .query = q };
 	struct handle *handle = q->path->path.len == 0 ? r->base[0] : NULL;
 	Gofer__Attr attr = GOFER__ATTR__INIT;
-	const struct fs_node *node;
 	int e;
 
 	if (handle && (handle->flags & GOFER__OPEN_FLAG__OPEN_READ)) {
@@ -140,11 +153,8 @@ int handle_read_dir(struct request *r, const Gofer__ReadDirRequest *q)
 		l.dir = handle->node;
 	} else {
 		handle = NULL;
-		e = request_object(r, q->path, q->path->nofollow, &walk, &node, &attr);
-		if (e == 0 && !S_ISDIR(attr.mode))
-			e = -ENOTDIR;
-		if (e == 0)
-			e = fs->ops->open(fs, node, O_RDONLY | O_DIRECTORY, &file);
+		e = request_open(r, q->path, q->path->nofollow, O_RDONLY | O_DIRECTORY, &walk,
+				 &file, &attr);
 		l.dir = file;
 	}
 	if (e != 0)
@@ -162,7 +172,8 @@ int handle_read_dir(struct request *r, const Gofer__ReadDirRequest *q)
 	e = handle_reserve(&r->session->handles);
 	if (e < 0)
 		return e;
-	e = handle_insert(&r->session->handles, r->volume, &file, GOFER__OPEN_FLAG__OPEN_READ, S_IFDIR, &l.reply->handle);
+	e = handle_insert(&r->session->handles, r->volume, &file, GOFER__OPEN_FLAG__OPEN_READ,
+			  S_IFDIR, &l.reply->handle);
 	r->reply_handle = e < 0 ? 0 : l.reply->handle;
 	return e;
 }

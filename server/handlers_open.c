@@ -1,9 +1,11 @@
 /*
- * handlers_open.c - opening: Open itself, and the whole-file requests that open, transfer and close in one round trip.
+ * handlers_open.c - opening: Open itself, and the whole-file requests that open, transfer and close
+ * in one round trip.
  *
- * open(O_CREAT) is one system call on (directory, name): the kernel decides between opening and creating, so no EEXIST or ENOENT
- * can come from others who create and unlink the name meanwhile. A donated descriptor is always a fresh open file description, never
- * a dup: a dup would share locks, offset and flags with the server's own.
+ * open(O_CREAT) is one system call on (directory, name): the kernel decides between opening and
+ * creating, so no EEXIST or ENOENT can come from others who create and unlink the name meanwhile. A
+ * donated descriptor is always a fresh open file description, never a dup: a dup would share locks,
+ * offset and flags with the server's own.
  */
 #include "server/session.h"
 
@@ -15,7 +17,9 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
-enum { NAME_RETRIES = 40 }; /* a name that alternates between link and no link: as often as links are followed at most */
+enum {
+	NAME_RETRIES = 40
+}; /* a name that alternates between link and no link: as often as links are followed at most */
 
 #define FLAG(name) GOFER__OPEN_FLAG__OPEN_##name
 
@@ -46,10 +50,11 @@ static int host_flags(uint32_t f)
 }
 
 /*
- * Creates or opens the last name of `path`: the file, or REQUEST_STOP at a link. *ret_walk stays for the caller (the parent's
- * attributes).
+ * Creates or opens the last name of `path`: the file, or REQUEST_STOP at a link. *ret_walk stays
+ * for the caller (the parent's attributes).
  */
-static int create_at(struct request *r, const Gofer__Path *path, int flags, mode_t mode, struct walk_result *walk, struct fs_node *ret_file)
+static int create_at(struct request *r, const Gofer__Path *path, int flags, mode_t mode,
+		     struct walk_result *walk, struct fs_node *ret_file)
 {
 	struct fs *fs = request_fs(r);
 	int e = request_walk(r, path, 0, WALK_NAME, true, 0, walk);
@@ -74,7 +79,8 @@ static int create_at(struct request *r, const Gofer__Path *path, int flags, mode
 }
 
 /* Opens or creates what the request names. *ret_attr: of the file as it is now. */
-static int open_node(struct request *r, const Gofer__OpenRequest *q, struct walk_result *walk, struct fs_node *ret_file, Gofer__Attr *ret_attr)
+static int open_node(struct request *r, const Gofer__OpenRequest *q, struct walk_result *walk,
+		     struct fs_node *ret_file, Gofer__Attr *ret_attr)
 {
 	struct fs *fs = request_fs(r);
 	_cleanup_node_ struct fs_node file = FS_NODE_NULL;
@@ -90,14 +96,7 @@ static int open_node(struct request *r, const Gofer__OpenRequest *q, struct walk
 		if (e == 0)
 			e = fs->ops->tmpfile(fs, node, flags, q->mode, &file);
 	} else {
-		e = request_object(r, q->path, q->path->nofollow, walk, &node, ret_attr);
-		if (e != 0)
-			return e;
-		e = fs->ops->open(fs, node, flags, &file);
-		if (e == 0 && !(flags & O_TRUNC)) {
-			*ret_file = TAKE_NODE(file);
-			return 0;
-		}
+		return request_open(r, q->path, q->path->nofollow, flags, walk, ret_file, ret_attr);
 	}
 	if (e != 0)
 		return e;
@@ -133,8 +132,11 @@ int handle_open(struct request *r, const Gofer__OpenRequest *q)
 	donate = (q->flags & FLAG(DONATE)) && request_may_donate(r, q->flags, attr.mode & S_IFMT);
 	keep = !donate || !(q->flags & FLAG(ONLY_DONATED));
 	if (donate && keep)
-		/* The file is open; that no second descriptor can be had only means that none is donated. */
-		donate = fs->ops->open(fs, &file, host_flags(q->flags) & ~(O_CREAT | O_EXCL | O_TRUNC), &donated) == 0;
+		/* The file is open; that no second descriptor can be had only means that none is
+		 * donated. */
+		donate = fs->ops->open(fs, &file,
+				       host_flags(q->flags) & ~(O_CREAT | O_EXCL | O_TRUNC),
+				       &donated) == 0;
 	else if (donate)
 		donated = TAKE_NODE(file);
 	if (donate) {
@@ -143,7 +145,8 @@ int handle_open(struct request *r, const Gofer__OpenRequest *q)
 	}
 	if (keep) {
 		e = handle_insert(&r->session->handles, r->volume, &file,
-				  q->flags & (FLAG(READ) | FLAG(WRITE) | FLAG(APPEND) | FLAG(PATH)), attr.mode & S_IFMT, &reply->handle);
+				  q->flags & (FLAG(READ) | FLAG(WRITE) | FLAG(APPEND) | FLAG(PATH)),
+				  attr.mode & S_IFMT, &reply->handle);
 		if (e < 0)
 			return e;
 		r->reply_handle = reply->handle;
@@ -166,19 +169,14 @@ int handle_read_file(struct request *r, const Gofer__ReadFileRequest *q)
 	_cleanup_walk_ struct walk_result walk = { .node = FS_NODE_NULL };
 	_cleanup_node_ struct fs_node file = FS_NODE_NULL;
 	size_t want = MIN(q->count, (uint32_t)FRAME_MAX_DATA), got = 0;
-	struct fs *fs = request_fs(r);
 	Gofer__Attr attr = GOFER__ATTR__INIT;
 	Gofer__ReadFileReply *reply;
-	const struct fs_node *node;
-	int e = request_object(r, q->path, q->path->nofollow, &walk, &node, &attr);
+	int e = request_open(r, q->path, q->path->nofollow, O_RDONLY, &walk, &file, &attr);
 
 	if (e != 0)
 		return e;
 	if (S_ISDIR(attr.mode))
 		return -EISDIR;
-	e = fs->ops->open(fs, node, O_RDONLY, &file);
-	if (e < 0)
-		return e;
 	reply = REQUEST_REPLY(r, ReadFileReply, read_file_reply);
 	if (!reply || !(reply->attr = request_attr(r, &attr)))
 		return -EMSGSIZE;
@@ -213,8 +211,10 @@ static int write_all(int fd, const uint8_t *data, size_t size)
 	return 0;
 }
 
-/* Written under a name of its own beside the target, then moved over it: others see the old file or the new one, whole. */
-static int write_atomic(struct request *r, const Gofer__WriteFileRequest *q, struct walk_result *walk, struct fs_node *ret_file)
+/* Written under a name of its own beside the target, then moved over it: others see the old file or
+ * the new one, whole. */
+static int write_atomic(struct request *r, const Gofer__WriteFileRequest *q,
+			struct walk_result *walk, struct fs_node *ret_file)
 {
 	_cleanup_node_ struct fs_node file = FS_NODE_NULL, old = FS_NODE_NULL;
 	struct fs *fs = request_fs(r);
@@ -228,26 +228,31 @@ static int write_atomic(struct request *r, const Gofer__WriteFileRequest *q, str
 		return e;
 	if (walk->trailing_slash)
 		return -EISDIR;
-	/* What a link points at is to be replaced, not the link: that is for the client's namespace. */
+	/* What a link points at is to be replaced, not the link: that is for the client's
+	 * namespace. */
 	e = fs->ops->child(fs, &walk->node, walk->name, true, &old);
 	if (e == 0)
 		return q->exclusive ? -EEXIST : -EISDIR;
 	if (e == FS_SYMLINK) {
-		e = q->exclusive ? -EEXIST : q->path->nofollow ? -ELOOP : request_stop_at_name(r, q->path, 0, walk);
+		e = q->exclusive        ? -EEXIST
+		    : q->path->nofollow ? -ELOOP
+					: request_stop_at_name(r, q->path, 0, walk);
 		if (e != -EAGAIN)
 			return e;
 	}
 	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
 		return -EIO;
 	snprintf(temporary, sizeof(temporary), ".gofer-%016" PRIx64 ".tmp", random);
-	e = fs->ops->create(fs, &walk->node, temporary, O_WRONLY | O_CREAT | O_EXCL, q->mode, &file);
+	e = fs->ops->create(fs, &walk->node, temporary, O_WRONLY | O_CREAT | O_EXCL, q->mode,
+			    &file);
 	if (e != 0)
 		return e < 0 ? e : -EEXIST;
 	e = write_all(file.fd, r->frame->data, r->frame->header.data_len);
 	if (e == 0 && q->sync && fsync(file.fd) < 0)
 		e = -errno;
 	if (e == 0)
-		e = fs->ops->rename(fs, &walk->node, temporary, &walk->node, walk->name, q->exclusive ? RENAME_NOREPLACE : 0);
+		e = fs->ops->rename(fs, &walk->node, temporary, &walk->node, walk->name,
+				    q->exclusive ? RENAME_NOREPLACE : 0);
 	if (e < 0) {
 		(void)fs->ops->unlink(fs, &walk->node, temporary, false);
 		return e;
@@ -267,7 +272,9 @@ int handle_write_file(struct request *r, const Gofer__WriteFileRequest *q)
 	if (q->atomic) {
 		e = write_atomic(r, q, &walk, &file);
 	} else {
-		e = create_at(r, q->path, O_WRONLY | O_CREAT | O_TRUNC | (q->exclusive ? O_EXCL : 0), q->mode, &walk, &file);
+		e = create_at(r, q->path,
+			      O_WRONLY | O_CREAT | O_TRUNC | (q->exclusive ? O_EXCL : 0), q->mode,
+			      &walk, &file);
 		if (e == 0)
 			e = write_all(file.fd, r->frame->data, r->frame->header.data_len);
 		if (e == 0 && q->sync && fsync(file.fd) < 0)

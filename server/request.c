@@ -1,5 +1,6 @@
 /*
- * request.c - what handlers have in common: finding the object or the name that a path means, the attributes for a reply.
+ * request.c - what handlers have in common: finding the object or the name that a path means, the
+ * attributes for a reply.
  */
 #include "server/session.h"
 
@@ -19,7 +20,8 @@ Gofer__Attr *request_getattr(struct request *r, const struct fs_node *node)
 	return fs->ops->getattr(fs, node, &attr) < 0 ? NULL : request_attr(r, &attr);
 }
 
-static struct walk_request walk_request_of(struct request *r, const Gofer__Path *path, unsigned which)
+static struct walk_request walk_request_of(struct request *r, const Gofer__Path *path,
+					   unsigned which)
 {
 	return (struct walk_request){
 		.fs = request_fs(r),
@@ -31,24 +33,51 @@ static struct walk_request walk_request_of(struct request *r, const Gofer__Path 
 	};
 }
 
-int request_walk(struct request *r, const Gofer__Path *path, unsigned which, enum walk_want want, bool nofollow, uint32_t follow,
-		 struct walk_result *ret)
+/* Keeps what a walk says beside its result for the reply. */
+static int walked(struct request *r, int e, const struct walk_result *walk)
+{
+	r->last_link = walk->last_link;
+	if (e != WALK_STOP)
+		return e;
+	r->stop = walk->stop;
+	return REQUEST_STOP;
+}
+
+int request_walk(struct request *r, const Gofer__Path *path, unsigned which, enum walk_want want,
+		 bool nofollow, uint32_t follow, struct walk_result *ret)
 {
 	struct walk_request w = walk_request_of(r, path, which);
-	int e;
 
 	w.want = want;
 	w.nofollow = nofollow;
 	w.follow = follow;
-	e = walk_resolve(&w, ret);
-	if (e != WALK_STOP)
-		return e;
-	r->stop = ret->stop;
-	return REQUEST_STOP;
+	return walked(r, walk_resolve(&w, ret), ret);
 }
 
-int request_object(struct request *r, const Gofer__Path *path, bool nofollow, struct walk_result *walk, const struct fs_node **ret_node,
-		   Gofer__Attr *ret_attr)
+int request_open(struct request *r, const Gofer__Path *path, bool nofollow, int flags,
+		 struct walk_result *walk, struct fs_node *ret_file, Gofer__Attr *ret_attr)
+{
+	struct walk_request w = walk_request_of(r, path, 0);
+	struct fs *fs = request_fs(r);
+	int e;
+
+	if (r->base[0] && path->path.len == 0) {
+		e = fs->ops->open(fs, &r->base[0]->node, flags, ret_file);
+		return e < 0 ? e : fs->ops->getattr(fs, ret_file, ret_attr);
+	}
+	w.want = WALK_OBJECT;
+	w.nofollow = nofollow;
+	w.follow = r->rpc->flags & RPC_FOLLOW ? path->follow : 0;
+	e = walked(r, walk_open(&w, flags, walk), walk);
+	if (e == 0) {
+		*ret_file = TAKE_NODE(walk->node);
+		*ret_attr = walk->attr;
+	}
+	return e;
+}
+
+int request_object(struct request *r, const Gofer__Path *path, bool nofollow,
+		   struct walk_result *walk, const struct fs_node **ret_node, Gofer__Attr *ret_attr)
 {
 	struct fs *fs = request_fs(r);
 	int e;
@@ -62,7 +91,8 @@ int request_object(struct request *r, const Gofer__Path *path, bool nofollow, st
 		*ret_node = &r->base[0]->node;
 		return 0;
 	}
-	e = request_walk(r, path, 0, WALK_OBJECT, nofollow, r->rpc->flags & RPC_FOLLOW ? path->follow : 0, walk);
+	e = request_walk(r, path, 0, WALK_OBJECT, nofollow,
+			 r->rpc->flags & RPC_FOLLOW ? path->follow : 0, walk);
 	if (e != 0)
 		return e;
 	*ret_node = &walk->node;
@@ -71,7 +101,8 @@ int request_object(struct request *r, const Gofer__Path *path, bool nofollow, st
 	return 0;
 }
 
-int request_stop_at_name(struct request *r, const Gofer__Path *path, unsigned which, const struct walk_result *found)
+int request_stop_at_name(struct request *r, const Gofer__Path *path, unsigned which,
+			 const struct walk_result *found)
 {
 	struct walk_request w = walk_request_of(r, path, which);
 	int e;
@@ -85,7 +116,8 @@ struct handle *request_handle(struct request *r, uint64_t id, uint32_t flags, in
 {
 	struct handle *h = handle_ref(&r->session->handles, id);
 
-	if (h && (r->rpc->flags & RPC_WRITES) && (flags & GOFER__OPEN_FLAG__OPEN_WRITE) && h->volume->read_only) {
+	if (h && (r->rpc->flags & RPC_WRITES) && (flags & GOFER__OPEN_FLAG__OPEN_WRITE) &&
+	    h->volume->read_only) {
 		*ret_error = -EROFS;
 		return handle_unref(h);
 	}
@@ -94,7 +126,8 @@ struct handle *request_handle(struct request *r, uint64_t id, uint32_t flags, in
 		return handle_unref(h);
 	}
 	r->volume = h->volume;
-	/* Whoever this thread was last must not lend its privileges to what is written now (set-id bits would survive). */
+	/* Whoever this thread was last must not lend its privileges to what is written now (set-id
+	 * bits would survive). */
 	if (r->rpc->flags & RPC_WRITES)
 		identity_shed(&r->worker->identity);
 	return h;

@@ -242,7 +242,8 @@ static bool worker_leave_idle(struct session *s)
 
 	pthread_mutex_lock(&s->lock);
 	last = --s->idle == 0;
-	if (last && s->threads < s->server->limits.max_threads && atomic_load(&s->greeted)) {
+	if (last && s->threads < s->server->limits.max_threads && atomic_load(&s->greeted) &&
+	    !atomic_load(&s->ended)) {
 		pool_grow(s);
 		last = false; /* on its way to waiting */
 	}
@@ -310,8 +311,10 @@ static void worker_loop(struct worker *w)
 		packet_execute(w, p, false);
 		packet_finish(w, p);
 	}
-	/* Whoever sees the end first tells the others. */
+	/* Whoever sees the end first tells the others. Under the lock: no thread is started after it. */
+	pthread_mutex_lock(&s->lock);
 	atomic_store(&s->ended, true);
+	pthread_mutex_unlock(&s->lock);
 	shutdown(s->sock, SHUT_RD);
 }
 

@@ -1,13 +1,15 @@
 /*
- * session.h - inside one worker process: the session, its threads, the packets and requests that they execute.
+ * session.h - inside one worker process: the session, its threads, the packets and requests that
+ * they execute.
  *
- * Every thread blocks in recvmsg on the session's socket; whichever receives a packet executes it and replies itself, so a request
- * costs no hand-off and no event loop. One thread more than needed always waits (the pool grows up to max_threads); the last
- * one that could wait executes only what cannot block (RPC_CONTROL) and puts everything else in a queue, so that a Cancel, a Close
- * and the peer's leaving are noticed however slow the storage is.
+ * Every thread blocks in recvmsg on the session's socket; whichever receives a packet executes it
+ * and replies itself, so a request costs no hand-off and no event loop. One thread more than needed
+ * always waits (the pool grows up to max_threads); the last one that could wait executes only what
+ * cannot block (RPC_CONTROL) and puts everything else in a queue, so that a Cancel, a Close and the
+ * peer's leaving are noticed however slow the storage is.
  *
- * Lock order: session.lock, then handle_table.lock, then handle.lock. None is held while a filesystem is asked, except
- * handle.lock by those who move a descriptor's offset.
+ * Lock order: session.lock, then handle_table.lock, then handle.lock. None is held while a
+ * filesystem is asked, except handle.lock by those who move a descriptor's offset.
  */
 #pragma once
 
@@ -26,9 +28,11 @@
 
 enum {
 	REQUEST_STOP = 1,                 /* positive result of a handler: request.stop says why */
-	SESSION_ARENA_SIZE = 1024 * 1024, /* per thread: one decoded request and its reply; touched only as far as used */
+	SESSION_ARENA_SIZE = 1024 * 1024, /* per thread: one decoded request and its reply; touched
+					     only as far as used */
 	SESSION_MAX_GROUPS = 256 * 1024,  /* in all identities of a session together */
-	SESSION_INLINE_DATA = 8192,       /* payloads up to this are copied, so that replies can share a packet */
+	SESSION_INLINE_DATA =
+		8192, /* payloads up to this are copied, so that replies can share a packet */
 };
 
 /* A session identity that clients registered; shared by the table and the requests that use it. */
@@ -37,17 +41,18 @@ struct session_identity {
 	struct identity identity;
 };
 
-/* One received packet: the unit of execution, and of the queue. Linked into session.live from arrival to the last reply. */
+/* One received packet: the unit of execution, and of the queue. Linked into session.live from
+ * arrival to the last reply. */
 struct packet {
 	uint8_t *bytes;
 	size_t size;
 	int fd; /* that came with it, or -EBADF */
 	struct frame frames[FRAME_MAX_PER_PACKET];
 	unsigned n_frames;
-	unsigned next;      /* frame to execute next */
-	uint64_t done;      /* bit i: frame i has its reply (under session.lock) */
+	unsigned next;              /* frame to execute next */
+	uint64_t done;              /* bit i: frame i has its reply (under session.lock) */
 	_Atomic uint64_t cancelled; /* bit i: somebody cancelled frame i */
-	struct worker *worker; /* who executes it, NULL in the queue (under session.lock) */
+	struct worker *worker;      /* who executes it, NULL in the queue (under session.lock) */
 	struct packet *live_prev, *live_next;
 	struct packet *queue_next;
 };
@@ -65,12 +70,12 @@ struct session {
 	_Atomic bool ended;
 
 	struct handle_table handles;
-	struct identity *volume_identities;     /* what identity 0 means, by volume */
-	bool fixed;                             /* the whole process is one user */
+	struct identity *volume_identities; /* what identity 0 means, by volume */
+	bool fixed;                         /* the whole process is one user */
 
 	pthread_mutex_t lock;
 	struct session_identity **identities; /* by number - 1; max_identities of them once used */
-	uint32_t identity_groups; /* supplementary groups in all of them */
+	uint32_t identity_groups;             /* supplementary groups in all of them */
 	uint64_t next_serial;
 	struct packet *live;
 	struct packet *queue_head, **queue_tail;
@@ -113,42 +118,57 @@ struct request {
 	struct handle *base[2]; /* NULL where the path starts at the root */
 
 	/* What the handler leaves: */
-	ProtobufCMessage *reply; /* in the arena or the handler's static storage; NULL = EmptyReply */
-	Gofer__Stop *stop;       /* with REQUEST_STOP */
-	const void *data;        /* payload, in worker.data or the arena */
+	ProtobufCMessage
+		*reply;    /* in the arena or the handler's static storage; NULL = EmptyReply */
+	Gofer__Stop *stop; /* with REQUEST_STOP */
+	Gofer__Stop *last_link; /* what to reply instead of an error: links were followed on
+				   speculation */
+	const void *data;       /* payload, in worker.data or the arena */
 	size_t data_len;
-	int reply_fd;            /* descriptor to donate (closed after sending), or -EBADF */
-	uint64_t reply_handle;   /* a handle made by this request: closed again if its reply cannot be sent */
+	int reply_fd;          /* descriptor to donate (closed after sending), or -EBADF */
+	uint64_t reply_handle; /* a handle made by this request: closed again if its reply cannot be
+				  sent */
 };
 
 /* ---- what handlers use (request.c) ---- */
 
 /* A zeroed reply message in the arena, made request.reply. NULL over budget (-EMSGSIZE). */
-#define REQUEST_REPLY(r, Type, type)                                                               \
-	({                                                                                         \
-		Gofer__##Type *_m = arena_alloc(&(r)->worker->arena, sizeof(*_m));                 \
-		if (_m) {                                                                          \
-			gofer__##type##__init(_m);                                                 \
-			(r)->reply = &_m->base;                                                    \
-		}                                                                                  \
-		_m;                                                                                \
+#define REQUEST_REPLY(r, Type, type)                                               \
+	({                                                                         \
+		Gofer__##Type *_m = arena_alloc(&(r)->worker->arena, sizeof(*_m)); \
+		if (_m) {                                                          \
+			gofer__##type##__init(_m);                                 \
+			(r)->reply = &_m->base;                                    \
+		}                                                                  \
+		_m;                                                                \
 	})
-Gofer__Attr *request_attr(struct request *r, const Gofer__Attr *attr); /* a copy in the arena; NULL over budget */
-/* Attributes of a node now, in the arena; NULL where they cannot be had (the operation has happened all the same). */
+Gofer__Attr *request_attr(struct request *r,
+			  const Gofer__Attr *attr); /* a copy in the arena; NULL over budget */
+/* Attributes of a node now, in the arena; NULL where they cannot be had (the operation has happened
+ * all the same). */
 Gofer__Attr *request_getattr(struct request *r, const struct fs_node *node);
 
-/* Walks request path `which`. As walk_resolve(), but WALK_STOP becomes REQUEST_STOP with request.stop set. */
-int request_walk(struct request *r, const Gofer__Path *path, unsigned which, enum walk_want want, bool nofollow, uint32_t follow,
-		 struct walk_result *ret);
+/* Walks request path `which`. As walk_resolve(), but WALK_STOP becomes REQUEST_STOP with
+ * request.stop set. */
+int request_walk(struct request *r, const Gofer__Path *path, unsigned which, enum walk_want want,
+		 bool nofollow, uint32_t follow, struct walk_result *ret);
 /*
- * The object a path names: the base handle's own node for an empty path (borrowed, nothing is walked), else the walk's result.
- * *ret_node lives as long as `walk` and the request.
+ * The object a path names: the base handle's own node for an empty path (borrowed, nothing is
+ * walked), else the walk's result. *ret_node lives as long as `walk` and the request.
  */
-int request_object(struct request *r, const Gofer__Path *path, bool nofollow, struct walk_result *walk, const struct fs_node **ret_node,
+int request_object(struct request *r, const Gofer__Path *path, bool nofollow,
+		   struct walk_result *walk, const struct fs_node **ret_node,
 		   Gofer__Attr *ret_attr);
-/* An operation on (dir, name) found a symbolic link: REQUEST_STOP with request.stop, or -EAGAIN where it is gone again. */
-int request_stop_at_name(struct request *r, const Gofer__Path *path, unsigned which, const struct walk_result *found);
-/* A handle with all of `flags` (OpenFlag READ, WRITE): NULL with *ret_error -EBADF, or -EROFS for a row that writes. */
+/* Finds and opens an existing object: *ret_file is an open file (flags as for fs_ops.open),
+ * *ret_attr its attributes. */
+int request_open(struct request *r, const Gofer__Path *path, bool nofollow, int flags,
+		 struct walk_result *walk, struct fs_node *ret_file, Gofer__Attr *ret_attr);
+/* An operation on (dir, name) found a symbolic link: REQUEST_STOP with request.stop, or -EAGAIN
+ * where it is gone again. */
+int request_stop_at_name(struct request *r, const Gofer__Path *path, unsigned which,
+			 const struct walk_result *found);
+/* A handle with all of `flags` (OpenFlag READ, WRITE): NULL with *ret_error -EBADF, or -EROFS for a
+ * row that writes. */
 struct handle *request_handle(struct request *r, uint64_t id, uint32_t flags, int *ret_error);
 /* The thread's umask for what is created next. */
 void request_umask(struct request *r, mode_t umask);
@@ -157,10 +177,12 @@ bool request_may_donate(struct request *r, uint32_t flags, uint32_t type);
 
 static inline bool request_cancelled(const struct request *r)
 {
-	return atomic_load_explicit(&r->packet->cancelled, memory_order_relaxed) & UINT64_C(1) << (r->frame - r->packet->frames);
+	return atomic_load_explicit(&r->packet->cancelled, memory_order_relaxed) &
+	       UINT64_C(1) << (r->frame - r->packet->frames);
 }
 
-/* Operations lock nothing in it and change nothing of it, but are not const-correct all the way down. */
+/* Operations lock nothing in it and change nothing of it, but are not const-correct all the way
+ * down. */
 static inline struct fs *request_fs(const struct request *r)
 {
 	return (struct fs *)&r->volume->fs;
@@ -168,7 +190,8 @@ static inline struct fs *request_fs(const struct request *r)
 
 /* ---- packets (dispatch.c, reply.c) ---- */
 
-/* Executes the packet's frames from packet->next on. With control_only: stops before the first that is not RPC_CONTROL. */
+/* Executes the packet's frames from packet->next on. With control_only: stops before the first that
+ * is not RPC_CONTROL. */
 void packet_execute(struct worker *w, struct packet *p, bool control_only);
 /* Parses the frames of p->bytes; -EPROTO where framing is broken or descriptors do not match. */
 int packet_parse(struct packet *p, const struct packet_in *in);
@@ -187,10 +210,12 @@ int session_identity_set(struct session *s, const Gofer__SetIdentityRequest *q);
 /* Makes the calling thread what `id` (Path.identity) means on `volume`: 0, -EPERM, -EINVAL. */
 int session_identity_enter(struct worker *w, const struct volume *volume, uint32_t id);
 
-/* Finds the frame in flight with this tag, marks it cancelled, interrupts whoever executes it. -ENOENT. */
+/* Finds the frame in flight with this tag, marks it cancelled, interrupts whoever executes it.
+ * -ENOENT. */
 int session_cancel(struct session *s, uint32_t tag);
 
 /* ---- the handlers: one per row of the table ---- */
-#define RPC(Name, snake, type, reply, flags) int handle_##snake(struct request *r, const Gofer__##Name##Request *q);
+#define RPC(Name, snake, type, reply, flags) \
+	int handle_##snake(struct request *r, const Gofer__##Name##Request *q);
 #include "proto/rpc.def"
 #undef RPC
