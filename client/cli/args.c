@@ -1,0 +1,235 @@
+/*
+ * args.c - options. Each verb declares its own in a table; this turns the table into getopt_long(3)'s form, adds the options
+ * that every verb has, and prints --help from it, so that help, parsing and completion (which reads --help) cannot disagree.
+ */
+#include "client/cli/cli.h"
+
+#include <getopt.h>
+#include <stdarg.h>
+#include <string.h>
+
+enum { KEY_HELP = 10000, KEY_SERVER, KEY_TIMEOUT, KEY_JSON, KEY_STATS };
+
+const struct cli_option cli_global_options[] = {
+	{ KEY_SERVER, "server", "ADDRESS", "server to use, unix:/path (default $GOFER_SERVER, $XDG_RUNTIME_DIR/gofer.sock, /run/gofer.sock)" },
+	{ KEY_TIMEOUT, "timeout", "SECONDS", "deadline of connecting and of each request (default 30)" },
+	{ KEY_JSON, "json", NULL, "one JSON object per line instead of text, where the verb has data to show" },
+	{ KEY_STATS, "stats", NULL, "at the end, one JSON line on stderr: requests by name, total (without Hello), bytes" },
+	{ KEY_HELP, "help", NULL, "print this help" },
+	{ 0 },
+};
+
+static size_t count(const struct cli_option *options)
+{
+	size_t n = 0;
+
+	while (options && options[n].key)
+		n++;
+	return n;
+}
+
+void cli_begin(struct cli *c, const struct cli_spec *spec, int argc, char **argv)
+{
+	const struct cli_option *tables[] = { spec->options, cli_global_options };
+	size_t n = count(spec->options) + count(cli_global_options), at = 0;
+	char *letters;
+
+	*c = (struct cli){ .spec = spec, .argc = argc, .argv = argv, .timeout_ms = 30000 };
+	c->tty = isatty(STDOUT_FILENO);
+	c->long_options = cli_alloc((n + 1) * sizeof(*c->long_options));
+	letters = c->short_options = cli_alloc(2 * n + 2);
+	*letters++ = ':';
+	for (size_t t = 0; t < ARRAY_SIZE(tables); t++)
+		for (const struct cli_option *o = tables[t]; o && o->key; o++) {
+			if (o->key < CLI_LONG) {
+				*letters++ = (char)o->key;
+				if (o->arg)
+					*letters++ = ':';
+			}
+			if (o->name)
+				c->long_options[at++] = (struct option){
+					.name = o->name, .has_arg = o->arg ? required_argument : no_argument, .val = o->key
+				};
+		}
+	opterr = 0;
+	optind = 0;
+}
+
+static void print_option(const struct cli_option *o, FILE *out)
+{
+	char left[64];
+	int n = 0;
+
+	if (o->key < CLI_LONG)
+		n = snprintf(left, sizeof(left), "-%c%s", o->key, o->name ? ", " : "");
+	else
+		n = snprintf(left, sizeof(left), "    ");
+	if (o->name)
+		n += snprintf(left + n, sizeof(left) - (size_t)n, "--%s", o->name);
+	if (o->arg)
+		snprintf(left + n, sizeof(left) - (size_t)n, "%s%s", o->name ? "=" : " ", o->arg);
+	fprintf(out, "  %-24s%s%s\n", left, strlen(left) > 23 ? "  " : "", o->help);
+}
+
+void cli_help(const struct cli_spec *spec, FILE *out)
+{
+	const char *line = spec->usage;
+	const char *lead = "usage:";
+
+	while (*line) {
+		size_t n = strcspn(line, "\n");
+
+		fprintf(out, "%s gofer %s%s%.*s\n", lead, spec->verb, n ? " " : "", (int)n, line);
+		lead = "      ";
+		line += n + (line[n] == '\n');
+	}
+	fprintf(out, "\n%s\n", spec->about);
+	if (count(spec->options)) {
+		fprintf(out, "\nOptions:\n");
+		for (const struct cli_option *o = spec->options; o->key; o++)
+			print_option(o, out);
+	}
+	fprintf(out, "\nOptions of every verb:\n");
+	for (const struct cli_option *o = cli_global_options; o->key; o++)
+		print_option(o, out);
+	if (spec->notes)
+		fprintf(out, "\n%s\n", spec->notes);
+	fprintf(out, "\nExit status: 0 if all went well, 1 if anything failed, 2 for wrong usage.\n");
+}
+
+void cli_no_usage(struct cli *c, const char *format, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "gofer: %s: ", c->spec->verb);
+	va_start(ap, format);
+	vfprintf(stderr, format, ap);
+	va_end(ap);
+	fprintf(stderr, "; see 'gofer %s --help'\n", c->spec->verb);
+	exit(CLI_USAGE);
+}
+
+uint64_t cli_number(struct cli *c, const char *what, const char *text, bool suffix)
+{
+	static const char letters[] = "KMGTPE";
+	unsigned long long value;
+	uint64_t unit = 1;
+	char *end;
+
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (errno || end == text || *text == '-' || *text == '+')
+		cli_no_usage(c, "%s: '%s' is not a number", what, text);
+	if (suffix && *end) {
+		const char *at = strchr(letters, *end & ~0x20);
+
+		if (at) {
+			uint64_t base = 1024;
+
+			if (end[1] == 'B' && !end[2]) {
+				base = 1000;
+				end++;
+			} else if (end[1] == 'i' && end[2] == 'B' && !end[3]) {
+				end += 2;
+			}
+			for (const char *l = letters; l <= at; l++)
+				unit *= base;
+			end++;
+		}
+	}
+	if (*end)
+		cli_no_usage(c, "%s: '%s' is not a number", what, text);
+	if (__builtin_mul_overflow((uint64_t)value, unit, &unit) || unit > INT64_MAX)
+		cli_no_usage(c, "%s: '%s' is too large", what, text);
+	return unit;
+}
+
+static void take(struct cli *c, int key, const char *arg)
+{
+	switch (key) {
+	case KEY_SERVER:
+		c->server = arg;
+		break;
+	case KEY_TIMEOUT: {
+		uint64_t seconds = cli_number(c, "--timeout", arg, false);
+
+		if (!seconds || seconds > 86400)
+			cli_no_usage(c, "--timeout: from 1 to 86400 seconds");
+		c->timeout_ms = (uint32_t)seconds * 1000;
+		break;
+	}
+	case KEY_JSON:
+		c->json = true;
+		break;
+	case KEY_STATS:
+		c->stats = true;
+		break;
+	default:
+		cli_help(c->spec, stdout);
+		exit(CLI_OK);
+	}
+}
+
+int cli_next(struct cli *c)
+{
+	for (;;) {
+		int key = getopt_long(c->argc, c->argv, c->short_options, c->long_options, NULL);
+
+		switch (key) {
+		case -1:
+			c->argc -= optind;
+			c->argv += optind;
+			return -1;
+		case '?':
+			if (optopt && optopt < CLI_LONG)
+				cli_no_usage(c, "unknown option -%c", optopt);
+			cli_no_usage(c, "unknown or ambiguous option %s", c->argv[optind - 1]);
+		case ':':
+			if (optopt && optopt < CLI_LONG)
+				cli_no_usage(c, "option -%c needs a value", optopt);
+			cli_no_usage(c, "option %s needs a value", c->argv[optind - 1]);
+		default:
+			if (key < KEY_HELP) {
+				c->optarg = optarg;
+				return key;
+			}
+			take(c, key, optarg);
+		}
+	}
+}
+
+bool cli_take_global(struct cli *c, int argc, char **argv, int *at)
+{
+	const char *text = argv[*at];
+
+	if (strncmp(text, "--", 2) != 0)
+		return false;
+	for (const struct cli_option *o = cli_global_options; o->key; o++) {
+		size_t n = strlen(o->name);
+
+		if (strncmp(text + 2, o->name, n) != 0)
+			continue;
+		if (o->arg && text[2 + n] == '=') {
+			take(c, o->key, text + 2 + n + 1);
+		} else if (!text[2 + n] && !o->arg) {
+			take(c, o->key, NULL);
+		} else if (!text[2 + n]) {
+			if (*at + 1 >= argc)
+				cli_no_usage(c, "option %s needs a value", text);
+			take(c, o->key, argv[++*at]);
+		} else {
+			continue;
+		}
+		++*at;
+		return true;
+	}
+	return false;
+}
+
+void cli_need_operands(struct cli *c, int min, int max)
+{
+	if (c->argc < min)
+		cli_no_usage(c, c->argc ? "one more operand is needed" : "no operand given");
+	if (max >= 0 && c->argc > max)
+		cli_no_usage(c, "extra operand '%s'", c->argv[max]);
+}

@@ -1,0 +1,249 @@
+/*
+ * connect.c - the session of one run of the command: where the server is, its volumes, operands of the form NAME:/path, and the
+ * one place that words errors.
+ *
+ * Every volume gets a namespace of its own with the volume at "/". So a symbolic link with an absolute target leads to that path
+ * inside its own volume (as in a chroot), and no link leads from one volume into another.
+ */
+#include "client/cli/cli.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#include "common/path.h"
+
+void (*cli_on_exit)(void);
+
+void cli_path_deinit(struct cli_path *p)
+{
+	free(p->path);
+	p->path = NULL;
+}
+
+static void default_server(char *buf, size_t size)
+{
+	const char *dir = getenv("XDG_RUNTIME_DIR");
+
+	if (dir && *dir == '/') {
+		snprintf(buf, size, "unix:%s/gofer.sock", dir);
+		if (access(buf + strlen("unix:"), F_OK) == 0)
+			return;
+	}
+	snprintf(buf, size, "unix:/run/gofer.sock");
+}
+
+void cli_connect(struct cli *c)
+{
+	struct gofer_session_options options = { .timeout_ms = c->timeout_ms, .client = "gofer " GOFER_VERSION };
+	char fallback[4096];
+	const char *server = c->server;
+	struct gofer_filesystem fs;
+	int r;
+
+	if (c->session)
+		return;
+	if (!server || !*server)
+		server = getenv("GOFER_SERVER");
+	if (!server || !*server) {
+		default_server(fallback, sizeof(fallback));
+		server = fallback;
+	}
+	r = gofer_session_open(server, &options, &c->session);
+	if (r < 0) {
+		char shown[4096];
+
+		fprintf(stderr, "gofer: %s: cannot reach the server at %s: %s%s\n", c->spec->verb,
+			path_escape(server, strlen(server), shown, sizeof(shown)), strerror(-r),
+			r == -ENOENT || r == -ECONNREFUSED ?
+				" (start one with 'gofer serve', or name it with --server or GOFER_SERVER)" :
+			r == -EINVAL ? " (an address looks like unix:/path)" :
+				       "");
+		exit(CLI_FAILED);
+	}
+	gofer_session_get_limits(c->session, &c->limits);
+	for (size_t i = 0; gofer_session_filesystem(c->session, i, &fs) == 0; i++) {
+		struct cli_volume *grown = reallocarray(c->volumes, i + 1, sizeof(*grown));
+
+		if (!grown)
+			abort();
+		c->volumes = grown;
+		grown[i] = (struct cli_volume){ .name = cli_strdup(fs.name),
+						.fs_id = fs.fs_id,
+						.read_only = fs.read_only,
+						.delegate = fs.delegate };
+		c->n_volumes = i + 1;
+		r = gofer_namespace_new(&grown[i].ns);
+		if (r == 0)
+			r = gofer_mount(grown[i].ns, c->session, fs.fs_id, "/", NULL);
+		if (r < 0) {
+			cli_error(c, r, "use volume", fs.name);
+			cli_exit(c);
+		}
+		/* Verbs apply the caller's umask themselves where coreutils would. */
+		gofer_umask(grown[i].ns, 0);
+	}
+}
+
+struct cli_volume *cli_find_volume(struct cli *c, const char *name, size_t len)
+{
+	for (size_t i = 0; i < c->n_volumes; i++)
+		if (strlen(c->volumes[i].name) == len && memcmp(c->volumes[i].name, name, len) == 0)
+			return &c->volumes[i];
+	return NULL;
+}
+
+bool cli_is_remote(const char *text)
+{
+	size_t n = strcspn(text, ":/");
+
+	return n > 0 && text[n] == ':';
+}
+
+static void list_volumes(struct cli *c)
+{
+	char shown[1024];
+
+	if (c->n_volumes == 0)
+		fprintf(stderr, "the server offers no volume");
+	for (size_t i = 0; i < c->n_volumes; i++)
+		fprintf(stderr, "%s%s:", i ? ", " : "the server offers ",
+			path_escape(c->volumes[i].name, strlen(c->volumes[i].name), shown, sizeof(shown)));
+}
+
+int cli_split(struct cli *c, const char *text, struct cli_path *ret_path)
+{
+	const char *colon = cli_is_remote(text) ? strchr(text, ':') : NULL;
+	struct cli_volume *v = colon ? cli_find_volume(c, text, (size_t)(colon - text)) : NULL;
+	char shown[8192];
+	char *path;
+
+	if (!v) {
+		path_escape(text, strlen(text), shown, sizeof(shown));
+		fprintf(stderr, "gofer: %s: %s: %s; ", c->spec->verb, shown,
+			colon ? "no such volume" : "not of the form NAME:/path");
+		list_volumes(c);
+		fputc('\n', stderr);
+		c->status = CLI_FAILED;
+		return -EINVAL;
+	}
+	if (asprintf(&path, "%s%s", colon[1] == '/' ? "" : "/", colon + 1) < 0)
+		abort();
+	*ret_path = (struct cli_path){ .text = text, .volume = v, .ns = v->ns, .path = path };
+	return 0;
+}
+
+/* What to do about an error, where there is something to say. */
+static const char *advice(int error)
+{
+	switch (-error) {
+	case EROFS:
+		return " (the volume is served read-only)";
+	case ENOTCONN:
+	case EPIPE:
+	case ECONNRESET:
+		return " (the server has gone away)";
+	case ETIMEDOUT:
+		return " (the server did not answer in time; see --timeout)";
+	default:
+		return "";
+	}
+}
+
+bool cli_is_fatal(int error)
+{
+	return error == -ENOTCONN || error == -ETIMEDOUT || error == -EPIPE || error == -ECONNRESET || error == -EPROTO;
+}
+
+void cli_exit(struct cli *c)
+{
+	if (cli_on_exit)
+		cli_on_exit();
+	c->status = CLI_FAILED;
+	exit(cli_end(c));
+}
+
+void cli_error(struct cli *c, int error, const char *what, const char *where)
+{
+	char shown[16384];
+
+	path_escape(where, strlen(where), shown, sizeof(shown));
+	fflush(stdout);
+	fprintf(stderr, "gofer: %s: %s%s%s: %s%s\n", c->spec->verb, what ? what : "", what ? " " : "", shown, strerror(-error),
+		advice(error));
+	c->status = CLI_FAILED;
+	if (cli_is_fatal(error) && c->session)
+		cli_exit(c);
+}
+
+void cli_path_error(struct cli *c, int error, const char *what, const struct cli_volume *v, const char *path)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (asprintf(&text, "%s:%s", v->name, path) < 0)
+		abort();
+	cli_error(c, error, what, text);
+}
+
+void cli_warn(struct cli *c, const char *format, ...)
+{
+	_cleanup_free_ char *text = NULL;
+	_cleanup_free_ char *shown = NULL;
+	va_list ap;
+	int n;
+
+	va_start(ap, format);
+	n = vasprintf(&text, format, ap);
+	va_end(ap);
+	if (n < 0)
+		abort();
+	shown = cli_alloc(4 * (size_t)n + 1);
+	fflush(stdout);
+	fprintf(stderr, "gofer: %s: %s\n", c->spec->verb, path_escape(text, (size_t)n, shown, 4 * (size_t)n + 1));
+}
+
+static void print_stats(struct cli *c)
+{
+	struct gofer_stats stats;
+	json_t *rpcs = json_object(), *all = json_object();
+	uint64_t total = 0;
+
+	gofer_session_flush(c->session);
+	gofer_session_get_stats(c->session, &stats);
+	for (unsigned type = 0; type < ARRAY_SIZE(stats.requests); type++) {
+		const char *name = gofer_rpc_name(type);
+
+		if (!stats.requests[type] || !name)
+			continue;
+		json_object_set_new(rpcs, name, json_integer((json_int_t)stats.requests[type]));
+		if (strcmp(name, "Hello") != 0)
+			total += stats.requests[type];
+	}
+	json_object_set_new(all, "rpcs", rpcs);
+	json_object_set_new(all, "total", json_integer((json_int_t)total));
+	json_object_set_new(all, "bytes_in", json_integer((json_int_t)stats.bytes_in));
+	json_object_set_new(all, "bytes_out", json_integer((json_int_t)stats.bytes_out));
+	json_dumpf(all, stderr, 0);
+	fputc('\n', stderr);
+	json_decref(all);
+}
+
+int cli_end(struct cli *c)
+{
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		fprintf(stderr, "gofer: %s: cannot write to standard output: %s\n", c->spec->verb, strerror(errno));
+		c->status = CLI_FAILED;
+	}
+	if (c->session && c->stats)
+		print_stats(c);
+	for (size_t i = 0; i < c->n_volumes; i++) {
+		gofer_namespace_free(c->volumes[i].ns);
+		free(c->volumes[i].name);
+	}
+	free(c->volumes);
+	c->volumes = NULL;
+	c->n_volumes = 0;
+	gofer_session_close(TAKE_PTR(c->session));
+	free(TAKE_PTR(c->long_options));
+	free(TAKE_PTR(c->short_options));
+	return c->status;
+}
