@@ -1,0 +1,115 @@
+/*
+ * confine_landlock.c - the kernel's own idea of what the worker may reach: the volumes' trees.
+ *
+ * Landlock judges an open by walking up from the object to the root of its mount, and a rule hangs
+ * on the inode of a volume's root. That is so for magic links too (/proc/self/fd/N: the target is
+ * judged, not the link), so reopening needs no rule on procfs, and for detached mounts. A directory
+ * that was moved out of its volume no longer has that root above it: what is below it can no longer
+ * be opened, whatever descriptor somebody still holds. O_PATH and metadata are not Landlock's
+ * business.
+ *
+ * Definitions of newer kernels are spelled out here: the headers of the build machine may be older
+ * than the kernel.
+ */
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include "server/confine.h"
+
+enum {
+	ABI_REFER =
+		2, /* before it, renames between directories are always refused: useless for us */
+	ABI_TRUNCATE = 3,
+	ABI_NET = 4,
+	ABI_IOCTL = 5,
+	ABI_SCOPE = 6,
+};
+
+#define CREATE_RULESET_VERSION 1U
+#define RULE_PATH_BENEATH 1
+
+#define FS_EXECUTE (1ULL << 0)
+#define FS_WRITE_FILE (1ULL << 1)
+#define FS_READ_FILE (1ULL << 2)
+#define FS_READ_DIR (1ULL << 3)
+#define FS_MAKE_CHAR (1ULL << 6)
+#define FS_MAKE_BLOCK (1ULL << 11)
+#define FS_ALL_V1 ((1ULL << 13) - 1)
+#define FS_REFER (1ULL << 13)
+#define FS_TRUNCATE (1ULL << 14)
+#define FS_IOCTL_DEV (1ULL << 15)
+#define NET_ALL 3ULL   /* bind and connect of TCP */
+#define SCOPE_ALL 3ULL /* abstract Unix sockets, signals */
+
+struct ruleset_attr {
+	uint64_t fs, net, scoped;
+};
+
+struct path_beneath_attr {
+	uint64_t allowed;
+	int32_t parent_fd;
+} __attribute__((packed));
+
+static int landlock_abi(void)
+{
+	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, CREATE_RULESET_VERSION);
+
+	return abi < 0 ? -errno : (int)abi;
+}
+
+/* What a volume may need. Never EXECUTE: the worker runs nothing, and donated descriptors are
+ * judged where they are used. */
+static uint64_t volume_rights(const struct volume *v, uint64_t handled)
+{
+	uint64_t rights = FS_READ_FILE | FS_READ_DIR;
+
+	if (!v->read_only)
+		rights = handled & ~(FS_EXECUTE | FS_IOCTL_DEV);
+	return rights & handled;
+}
+
+int confine_landlock(const struct server *server, char *detail, size_t size)
+{
+	struct ruleset_attr attr = { .fs = FS_ALL_V1 | FS_REFER };
+	size_t attr_size = sizeof(attr.fs);
+	_cleanup_fd_ int ruleset = -EBADF;
+	int abi = landlock_abi();
+
+	if (abi < 0)
+		return abi;
+	if (abi < ABI_REFER) {
+		snprintf(detail, size, "ABI %d cannot move files between directories: too old",
+			 abi);
+		return -EOPNOTSUPP;
+	}
+	if (abi >= ABI_TRUNCATE)
+		attr.fs |= FS_TRUNCATE;
+	if (abi >= ABI_IOCTL)
+		attr.fs |= FS_IOCTL_DEV;
+	if (abi >= ABI_NET) {
+		attr.net = NET_ALL;
+		attr_size = offsetof(struct ruleset_attr, scoped);
+	}
+	if (abi >= ABI_SCOPE) {
+		attr.scoped = SCOPE_ALL;
+		attr_size = sizeof(attr);
+	}
+	ruleset = syscall(SYS_landlock_create_ruleset, &attr, attr_size, 0);
+	if (ruleset < 0)
+		return -errno;
+	for (size_t i = 0; i < server->n_volumes; i++) {
+		struct path_beneath_attr rule = {
+			.allowed = volume_rights(&server->volumes[i], attr.fs),
+			.parent_fd = server->volumes[i].fs.root_fd,
+		};
+
+		if (syscall(SYS_landlock_add_rule, ruleset, RULE_PATH_BENEATH, &rule, 0) < 0)
+			return -errno;
+	}
+	if (syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
+		return -errno;
+	snprintf(detail, size, "ABI %d: files%s%s", abi, attr.net ? ", TCP" : "",
+		 attr.scoped ? ", signals, abstract sockets" : "");
+	return 0;
+}

@@ -1,0 +1,253 @@
+/*
+ * confine_seccomp.c - the system calls that a worker is left with. Whatever is not in a list below
+ * kills it.
+ *
+ * What makes the difference is what is missing: no open by absolute path (open, openat), no exec,
+ * no socket, no ptrace, no mount, no new namespace, no handle by number (open_by_handle_at), no
+ * io_uring. openat2 stays; its flags live in memory that a filter cannot read, and it finds only
+ * the volumes because nothing else is left in the worker's world.
+ */
+#include <linux/capability.h>
+#include <linux/sockios.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+#include <seccomp.h>
+
+#include "server/confine.h"
+
+/* Looked up by name at run time: the library may know fewer calls than this list, then the call
+ * stays forbidden. */
+static const char *const allowed[] = {
+	/* files, by descriptor and one name */
+	"openat2",
+	"statx",
+	"newfstatat",
+	"fstat",
+	"fstatfs",
+	"readlinkat",
+	"faccessat2",
+	"getdents64",
+	"lseek",
+	"pread64",
+	"pwrite64",
+	"preadv",
+	"preadv2",
+	"pwritev",
+	"pwritev2",
+	"read",
+	"readv",
+	"write",
+	"writev",
+	"fsync",
+	"fdatasync",
+	"fallocate",
+	"ftruncate",
+	"truncate",
+	"copy_file_range",
+	"fchmodat",
+	"fchmodat2",
+	"fchmod",
+	"fchownat",
+	"fchown",
+	"utimensat",
+	"getxattr",
+	"lgetxattr",
+	"fgetxattr",
+	"setxattr",
+	"lsetxattr",
+	"fsetxattr",
+	"listxattr",
+	"llistxattr",
+	"flistxattr",
+	"removexattr",
+	"lremovexattr",
+	"fremovexattr",
+	"mkdirat",
+	"mknodat",
+	"symlinkat",
+	"linkat",
+	"unlinkat",
+	"renameat2",
+	"fchdir",
+	"umask",
+	"close",
+	"dup",
+	"fcntl",
+	/* 32-bit machines */
+	"_llseek",
+	"fcntl64",
+	"fstat64",
+	"fstatat64",
+	"fstatfs64",
+	"ftruncate64",
+	"truncate64",
+	"futex_time64",
+	"mmap2",
+	"clock_gettime64",
+	"clock_nanosleep_time64",
+	"ppoll_time64",
+	"utimensat_time64",
+	/* the session's socket */
+	"recvmsg",
+	"sendmsg",
+	"poll",
+	"ppoll",
+	"getsockopt",
+	"shutdown",
+	/* memory and threads */
+	"futex",
+	"mmap",
+	"munmap",
+	"mprotect",
+	"madvise",
+	"mremap",
+	"brk",
+	"set_robust_list",
+	"rseq",
+	"sched_yield",
+	"membarrier",
+	"sched_getaffinity",
+	"rt_sigaction",
+	"rt_sigprocmask",
+	"rt_sigreturn",
+	"sigaltstack",
+	"restart_syscall",
+	"exit",
+	"exit_group",
+	"gettid",
+	"getpid",
+	/* time, randomness, who am I */
+	"clock_gettime",
+	"clock_nanosleep",
+	"nanosleep",
+	"gettimeofday",
+	"getrandom",
+	"getuid",
+	"geteuid",
+	"getgid",
+	"getegid",
+	"getrusage",
+};
+
+/* Only where requests switch between identities. */
+static const char *const switching[] = { "setgroups",   "setresgid",   "setresuid", "setgroups32",
+					 "setresgid32", "setresuid32", "capset",    "capget",
+					 "getgroups",   "getresuid",   "getresgid" };
+
+/* The sanitizers' runtimes ask for these; they are told that there is no such thing, rather than
+ * killed. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+static const char *const sanitizer_refused[] = { "open",   "openat",  "readlink",         "pipe2",
+						 "execve", "ptrace",  "prlimit64",        "uname",
+						 "access", "sysinfo", "sched_setaffinity" };
+#else
+#define SANITIZED 0
+static const char *const sanitizer_refused[] = {};
+#endif
+
+static int add(scmp_filter_ctx ctx, uint32_t action, const char *const *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		int nr = seccomp_syscall_resolve_name(names[i]);
+		int r;
+
+		/* Negative numbers are calls of other machines. */
+		if (nr == __NR_SCMP_ERROR || nr < 0)
+			continue;
+		r = seccomp_rule_add(ctx, action, nr, 0);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Those that are harmless with some arguments only. */
+static int add_by_arguments(scmp_filter_ctx ctx)
+{
+	const uint64_t thread = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD;
+	const uint64_t never = CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET |
+			       CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_PTRACE |
+			       CLONE_VFORK;
+	int r;
+
+	/* Threads of this process, nothing else. */
+	r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+			     SCMP_A0(SCMP_CMP_MASKED_EQ, thread | never, thread));
+	/* Its flags are in memory: the C library takes clone() instead. */
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+	/* A thread's own umask and working directory. */
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(unshare), 1,
+				     SCMP_A0(SCMP_CMP_EQ, CLONE_FS));
+	/* abort() and pthread_kill() of our own threads. */
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+				     SCMP_A0(SCMP_CMP_EQ, getpid()));
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+				     SCMP_A1(SCMP_CMP_EQ, SIOCOUTQ));
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 1,
+				     SCMP_A1(SCMP_CMP_EQ, TCGETS));
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
+				     SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
+				     SCMP_A0(SCMP_CMP_EQ, PR_GET_DUMPABLE));
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2,
+				     SCMP_A1(SCMP_CMP_EQ, SOL_SOCKET),
+				     SCMP_A2(SCMP_CMP_EQ, SO_SNDBUF));
+	/* Names of anonymous memory, from malloc and the sanitizers; older kernels do not know it
+	 * either. */
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(prctl), 1,
+				     SCMP_A0(SCMP_CMP_EQ, 0x53564d41));
+	return r;
+}
+
+int confine_seccomp(const struct confine_seccomp *allow, char *detail, size_t size)
+{
+	static const char *const opening[] = { "openat" }, *const connecting[] = { "connect" };
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	int r;
+
+	if (!ctx)
+		return -ENOMEM;
+	r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+	/* A binary tree rather than a list. Old libraries have none: then a list it is. */
+	if (r == 0)
+		(void)seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	if (r == 0)
+		r = add(ctx, SCMP_ACT_ALLOW, allowed, ARRAY_SIZE(allowed));
+	if (r == 0)
+		r = add_by_arguments(ctx);
+	if (r == 0 && allow->openat)
+		r = add(ctx, SCMP_ACT_ALLOW, opening, ARRAY_SIZE(opening));
+	if (r == 0 && allow->connect)
+		r = add(ctx, SCMP_ACT_ALLOW, connecting, ARRAY_SIZE(connecting));
+	if (r == 0 && allow->switching)
+		r = add(ctx, SCMP_ACT_ALLOW, switching, ARRAY_SIZE(switching));
+	/* Where a call is allowed already, the library keeps that. */
+	if (r == 0 && SANITIZED)
+		r = add(ctx, SCMP_ACT_ERRNO(ENOENT), sanitizer_refused + (allow->openat ? 2 : 0),
+			ARRAY_SIZE(sanitizer_refused) - (allow->openat ? 2 : 0));
+	if (r == 0)
+		r = seccomp_load(ctx);
+	seccomp_release(ctx);
+	if (r < 0)
+		return r;
+	snprintf(detail, size, "allow-list, the rest kills%s%s%s%s",
+		 allow->openat ? "; openat allowed (--no-openat2)" : "",
+		 allow->connect ? "; connect allowed (special=allow)" : "",
+		 allow->switching ? "; identities may be switched" : "",
+		 SANITIZED ? "; sanitizer build: some calls are refused instead" : "");
+	return 0;
+}

@@ -1,0 +1,38 @@
+/*
+ * listener.h - where clients come in: a Unix SEQPACKET socket by path, abstract, or handed over by
+ * whoever started us.
+ */
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "server/serve_error.h"
+
+struct listener {
+	int fd;
+	bool listening; /* else one connected client */
+	char *address;  /* as a client names it: "unix:/path", "unix:@name", "fd:N" */
+	char *path;     /* of a socket that we bound, to be removed at the end; NULL */
+	dev_t dev;      /* ... if it is still this one */
+	ino_t ino;
+	pid_t owner; /* only this process removes it */
+};
+#define LISTENER_NULL ((struct listener){ .fd = -EBADF })
+
+struct listener_options {
+	mode_t mode;
+	gid_t group; /* (gid_t)-1 = leave */
+};
+
+/*
+ * "unix:/path", "unix:@name", "fd:N". -EADDRINUSE where a live server answers on the path; a socket
+ * file on which nobody answers is replaced if it is ours.
+ */
+int listener_open(const char *address, const struct listener_options *options, struct listener *ret,
+		  struct serve_error *error);
+/* The n-th descriptor that the service manager passed (LISTEN_FDS, LISTEN_PID); listener_passed()
+ * says how many there are. */
+unsigned listener_passed(void);
+int listener_adopt(unsigned n, struct listener *ret, struct serve_error *error);
+void listener_deinit(struct listener *listener);

@@ -1,0 +1,559 @@
+/*
+ * monitor.c - accept, ask who it is, fork, reap: one libevent loop, one thread. Nothing that a
+ * client sends is read here.
+ *
+ * A session costs its worker, so it is counted before it is accepted: at the limit of sessions the
+ * connection is taken and closed at once (waiting in the backlog would look like a hang). When
+ * descriptors run out, a reserve is given up to accept and close: the listener would otherwise stay
+ * readable for ever and the loop would spin. For want of memory it stops listening for a while.
+ */
+#include "server/monitor.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <linux/capability.h>
+
+#include <event2/event.h>
+
+#include "common/log.h"
+#include "common/packet.h"
+#include "server/identity.h"
+
+#define CAP_BIT(cap) (UINT64_C(1) << (cap))
+
+enum { LISTEN_PAUSE_MS = 100 };
+
+struct session {
+	struct session *next;
+	pid_t pid;
+	uid_t uid;
+};
+
+struct monitor {
+	struct monitor_config *config;
+	struct event_base *base;
+	struct event **listening; /* one per listener */
+	struct event *signals[3], *control, *pause, *deadline;
+	struct session *sessions;
+	size_t n_sessions;
+	int reserve; /* given up to accept when the table is full */
+	bool ending; /* no new sessions */
+	struct log_limit refused, failed;
+};
+
+/* ---- a worker ---- */
+
+static volatile sig_atomic_t worker_draining;
+
+static void worker_on_term(int sig)
+{
+	worker_draining = 1;
+}
+
+static void worker_signals(void)
+{
+	struct sigaction term = { .sa_handler = worker_on_term },
+			 ignore = { .sa_handler = SIG_IGN }, plain = { .sa_handler = SIG_DFL };
+	sigset_t none;
+
+	/* Without SA_RESTART: a thread that waits is to notice. */
+	(void)sigaction(SIGTERM, &term, NULL);
+	/* A peer that left, or a limit on file sizes, is an errno, not the end. */
+	(void)sigaction(SIGPIPE, &ignore, NULL);
+	(void)sigaction(SIGXFSZ, &ignore, NULL);
+	(void)sigaction(SIGHUP, &ignore, NULL);
+	(void)sigaction(SIGINT, &ignore, NULL);
+	(void)sigaction(SIGUSR1, &ignore, NULL);
+	(void)sigaction(SIGCHLD, &plain, NULL);
+	sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* Never returns, and leaves without the exit handlers of the process that it was forked from. sock
+ * -EBADF: only a trial. */
+static void worker_main(struct monitor_config *config, int sock, const struct peer *peer)
+{
+	struct serve_error error = {};
+	int r, proc_fd;
+
+	r = confine_worker(config->confine, config->server, sock, &proc_fd, &error);
+	if (r < 0) {
+		log_error("%s", error.text);
+		_exit(EXIT_FAILURE);
+	}
+	if (sock < 0)
+		_exit(EXIT_SUCCESS);
+	worker_signals();
+	r = session_run(config->server, sock, peer, proc_fd, &worker_draining);
+	_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+}
+
+/* Forks with every signal blocked, so that none reaches the child with the parent's handlers. */
+static pid_t fork_worker(struct monitor_config *config, int sock, const struct peer *peer)
+{
+	sigset_t all, old;
+	pid_t pid;
+
+	sigfillset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, &old);
+	pid = fork();
+	if (pid == 0)
+		worker_main(config, sock, peer);
+	if (pid < 0)
+		pid = -errno;
+	(void)sigprocmask(SIG_SETMASK, &old, NULL);
+	return pid;
+}
+
+/* Confines one worker that serves nobody, so that what does not work is known now and not at the
+ * first client. */
+static int try_worker(struct monitor_config *config)
+{
+	pid_t pid = fork_worker(config, -EBADF, NULL);
+	int status;
+
+	if (pid < 0)
+		return pid;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	if (WIFSIGNALED(status))
+		log_error("a confined worker was killed by %s: this build needs a system call that "
+			  "confinement forbids",
+			  strsignal(WTERMSIG(status)));
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EPERM;
+}
+
+/* ---- sessions ---- */
+
+static void quit_if_done(struct monitor *m)
+{
+	if (m->ending && !m->sessions)
+		(void)event_base_loopbreak(m->base);
+}
+
+static size_t sessions_of(const struct monitor *m, uid_t uid)
+{
+	size_t n = 0;
+
+	for (const struct session *s = m->sessions; s; s = s->next)
+		n += s->uid == uid;
+	return n;
+}
+
+static bool uid_allowed(const struct monitor *m, uid_t uid)
+{
+	if (m->config->allow_any_uid)
+		return true;
+	for (size_t i = 0; i < m->config->n_allowed_uids; i++)
+		if (m->config->allowed_uids[i] == uid)
+			return true;
+	return false;
+}
+
+/* Asks the front. -EPIPE: it is gone. */
+static int who_is_it(struct monitor *m, int sock, struct monitor_who *ret)
+{
+	uint8_t type = MONITOR_WHO;
+	struct iovec iov = { &type, sizeof(type) };
+	struct packet_in in;
+	ssize_t n;
+	int r;
+
+	r = packet_send(m->config->control, &iov, 1, sock, 0);
+	if (r < 0)
+		return r;
+	do
+		n = packet_recv(m->config->control, ret, sizeof(*ret), 0, &in);
+	while (n == -EINTR);
+	if (n < 0)
+		return (int)n;
+	fd_close(in.fd);
+	return n == sizeof(*ret) ? ret->result : -EPIPE;
+}
+
+/* Supplementary groups matter where somebody may delegate; in a user namespace there is only
+ * squash. */
+static int peer_groups(const struct monitor *m, int sock, struct peer *peer)
+{
+	socklen_t size = 0;
+
+	if (m->config->confine->namespaces & CLONE_NEWUSER)
+		return 0;
+	if (getsockopt(sock, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) == 0 || errno != ERANGE)
+		return size == 0 ? 0 : -errno;
+	peer->groups = malloc(size);
+	if (!peer->groups)
+		return -ENOMEM;
+	if (getsockopt(sock, SOL_SOCKET, SO_PEERGROUPS, peer->groups, &size) < 0)
+		return -errno;
+	peer->n_groups = size / sizeof(gid_t);
+	return 0;
+}
+
+static const char *refuse(const struct monitor *m, const struct peer *peer)
+{
+	const struct server_limits *limits = &m->config->server->limits;
+
+	if (m->ending)
+		return "the server is ending";
+	if (!uid_allowed(m, peer->uid))
+		return "this user may not connect (--allow-uid)";
+	if (atomic_load(&m->config->server->shared->sessions) >= limits->max_sessions)
+		return "too many sessions (--max-sessions)";
+	if (sessions_of(m, peer->uid) >= limits->max_sessions_uid)
+		return "too many sessions of this user (--max-sessions-per-uid)";
+	return NULL;
+}
+
+/* Takes sock. */
+static void start_session(struct monitor *m, int taken)
+{
+	_cleanup_fd_ int sock = taken;
+	struct peer peer = {};
+	struct monitor_who who = {};
+	struct session *s = NULL;
+	const char *why;
+	pid_t pid;
+	int r;
+
+	r = who_is_it(m, sock, &who);
+	peer.pid = who.pid;
+	peer.uid = who.uid;
+	peer.gid = who.gid;
+	if (r == 0)
+		r = peer_groups(m, sock, &peer);
+	if (r < 0) {
+		if (log_allow(&m->failed, 5))
+			log_warning("cannot tell who connects: %s", strerror(-r));
+		goto out;
+	}
+	why = refuse(m, &peer);
+	if (why) {
+		if (log_allow(&m->refused, 5))
+			log_warning("refused pid %d, uid %u: %s", (int)peer.pid, peer.uid, why);
+		goto out;
+	}
+	s = calloc(1, sizeof(*s));
+	pid = s ? fork_worker(m->config, sock, &peer) : -ENOMEM;
+	if (pid < 0) {
+		if (log_allow(&m->failed, 5))
+			log_warning("cannot start a worker: %s", strerror(-pid));
+		goto out;
+	}
+	s->pid = pid;
+	s->uid = peer.uid;
+	s->next = m->sessions;
+	m->sessions = TAKE_PTR(s);
+	atomic_fetch_add(&m->config->server->shared->sessions, 1);
+	log_debug("session of pid %d, uid %u: worker %d", (int)peer.pid, peer.uid, (int)pid);
+out:
+	free(s);
+	free(peer.groups);
+}
+
+static void session_ended(struct monitor *m, pid_t pid, int status)
+{
+	for (struct session **p = &m->sessions; *p; p = &(*p)->next) {
+		struct session *s = *p;
+
+		if (s->pid != pid)
+			continue;
+		if (WIFSIGNALED(status) && !(m->ending && WTERMSIG(status) == SIGKILL))
+			log_error("worker of uid %u was killed by %s%s", s->uid,
+				  strsignal(WTERMSIG(status)),
+				  WTERMSIG(status) == SIGSYS
+					  ? ": it made a system call that confinement forbids"
+					  : "");
+		*p = s->next;
+		free(s);
+		atomic_fetch_sub(&m->config->server->shared->sessions, 1);
+		return;
+	}
+}
+
+/* ---- events ---- */
+
+static void listen_all(struct monitor *m, bool on)
+{
+	for (size_t i = 0; i < m->config->n_listeners; i++) {
+		if (!m->listening[i])
+			continue;
+		if (on && !m->ending)
+			(void)event_add(m->listening[i], NULL);
+		else
+			(void)event_del(m->listening[i]);
+	}
+}
+
+static void on_pause_over(evutil_socket_t fd, short events, void *userdata)
+{
+	listen_all(userdata, true);
+}
+
+static void pause_listening(struct monitor *m)
+{
+	struct timeval later = { .tv_usec = LISTEN_PAUSE_MS * 1000 };
+
+	listen_all(m, false);
+	(void)event_add(m->pause, &later);
+}
+
+static void on_connect(evutil_socket_t fd, short events, void *userdata)
+{
+	struct monitor *m = userdata;
+	int sock = accept4((int)fd, NULL, NULL, SOCK_CLOEXEC);
+
+	if (sock >= 0) {
+		start_session(m, sock);
+		return;
+	}
+	switch (errno) {
+	case EAGAIN:
+	case EINTR:
+	case ECONNABORTED:
+		return;
+	case EMFILE:
+	case ENFILE:
+		m->reserve = fd_close(m->reserve);
+		sock = accept4((int)fd, NULL, NULL, SOCK_CLOEXEC);
+		fd_close(sock);
+		m->reserve = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+		if (log_allow(&m->failed, 1))
+			log_warning("out of descriptors: a connection was turned away");
+		if (sock < 0 || m->reserve < 0)
+			pause_listening(m);
+		return;
+	default:
+		if (log_allow(&m->failed, 1))
+			log_warning("cannot accept: %s", strerror(errno));
+		pause_listening(m);
+	}
+}
+
+static void on_child(evutil_socket_t sig, short events, void *userdata)
+{
+	struct monitor *m = userdata;
+	int status;
+	pid_t pid;
+
+	/* Pid 1 also inherits whatever a worker could have left behind. */
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		session_ended(m, pid, status);
+	quit_if_done(m);
+}
+
+static void stop_accepting(struct monitor *m)
+{
+	m->ending = true;
+	listen_all(m, false);
+	/* Ours are copies; the front's remain, for the monitor that follows. */
+	for (size_t i = 0; i < m->config->n_listeners; i++)
+		m->config->listeners[i].fd = fd_close(m->config->listeners[i].fd);
+}
+
+static void kill_sessions(struct monitor *m, int sig)
+{
+	for (struct session *s = m->sessions; s; s = s->next)
+		(void)kill(s->pid, sig);
+}
+
+static void on_deadline(evutil_socket_t fd, short events, void *userdata)
+{
+	struct monitor *m = userdata;
+
+	log_warning("sessions did not end in time: ending them");
+	kill_sessions(m, SIGKILL);
+}
+
+static void on_term(evutil_socket_t sig, short events, void *userdata)
+{
+	struct monitor *m = userdata;
+	uint32_t ms = m->config->server->limits.drain_ms;
+	struct timeval drain = { ms / 1000, (ms % 1000) * 1000 };
+
+	stop_accepting(m);
+	kill_sessions(m, SIGTERM);
+	(void)event_add(m->deadline, &drain);
+	quit_if_done(m);
+}
+
+static void on_retire(evutil_socket_t sig, short events, void *userdata)
+{
+	struct monitor *m = userdata;
+
+	stop_accepting(m);
+	quit_if_done(m);
+}
+
+/* The front never speaks first: readable means gone. */
+static void on_front_gone(evutil_socket_t fd, short events, void *userdata)
+{
+	struct monitor *m = userdata;
+
+	kill_sessions(m, SIGKILL);
+	(void)event_base_loopbreak(m->base);
+}
+
+static int add_event(struct monitor *m, struct event **ret, evutil_socket_t fd, short what,
+		     event_callback_fn callback, bool start)
+{
+	*ret = event_new(m->base, fd, what, callback, m);
+	if (!*ret)
+		return -ENOMEM;
+	return start && event_add(*ret, NULL) < 0 ? -ENOMEM : 0;
+}
+
+static int monitor_events(struct monitor *m)
+{
+	int r;
+
+	m->base = event_base_new();
+	m->listening = calloc(m->config->n_listeners, sizeof(*m->listening));
+	if (!m->base || !m->listening)
+		return -ENOMEM;
+	r = add_event(m, &m->signals[0], SIGCHLD, EV_SIGNAL | EV_PERSIST, on_child, true);
+	if (r == 0)
+		r = add_event(m, &m->signals[1], SIGTERM, EV_SIGNAL | EV_PERSIST, on_term, true);
+	if (r == 0)
+		r = add_event(m, &m->signals[2], SIGUSR1, EV_SIGNAL | EV_PERSIST, on_retire, true);
+	if (r == 0)
+		r = add_event(m, &m->control, m->config->control, EV_READ | EV_PERSIST,
+			      on_front_gone, true);
+	if (r == 0)
+		r = add_event(m, &m->pause, -1, 0, on_pause_over, false);
+	if (r == 0)
+		r = add_event(m, &m->deadline, -1, 0, on_deadline, false);
+	for (size_t i = 0; r == 0 && i < m->config->n_listeners; i++)
+		if (m->config->listeners[i].listening)
+			r = add_event(m, &m->listening[i], m->config->listeners[i].fd,
+				      EV_READ | EV_PERSIST, on_connect, true);
+	return r;
+}
+
+static void monitor_deinit(struct monitor *m)
+{
+	for (size_t i = 0; m->listening && i < m->config->n_listeners; i++)
+		if (m->listening[i])
+			event_free(m->listening[i]);
+	free(m->listening);
+	for (size_t i = 0; i < ARRAY_SIZE(m->signals); i++)
+		if (m->signals[i])
+			event_free(m->signals[i]);
+	if (m->control)
+		event_free(m->control);
+	if (m->pause)
+		event_free(m->pause);
+	if (m->deadline)
+		event_free(m->deadline);
+	if (m->base)
+		event_base_free(m->base);
+	while (m->sessions) {
+		struct session *s = m->sessions;
+
+		m->sessions = s->next;
+		free(s);
+	}
+	fd_close(m->reserve);
+}
+
+/* What is left to do: fork, switch (or leave switching to workers), give workers their own mounts.
+ */
+static int drop_setup_caps(struct monitor_config *config)
+{
+	char detail[120];
+
+	return confine_caps(identity_needed_caps(config->server) | CAP_BIT(CAP_SYS_ADMIN) |
+				    CAP_BIT(CAP_SETUID) | CAP_BIT(CAP_SETGID) |
+				    CAP_BIT(CAP_SETPCAP) | CAP_BIT(CAP_KILL) |
+				    CAP_BIT(CAP_SYS_RESOURCE),
+			    detail, sizeof(detail));
+}
+
+static int confine_all(struct monitor_config *config, struct serve_error *error)
+{
+	char missing[512];
+	int r;
+
+	r = confine_monitor(config->confine, config->server, error);
+	if (r < 0)
+		return serve_fail(error, r, "cannot confine the server: %s", strerror(-r));
+	r = drop_setup_caps(config);
+	if (r < 0)
+		return serve_fail(error, r, "cannot drop capabilities: %s", strerror(-r));
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return serve_fail(error, -errno, "prctl: %s", strerror(errno));
+	/* Last: changes of credentials clear it. What may have died meanwhile shows at the control
+	 * socket. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return serve_fail(error, -errno, "prctl: %s", strerror(errno));
+	r = try_worker(config);
+	if (r < 0)
+		return r;
+	if (!confine_complete(config->confine, missing, sizeof(missing)))
+		log_warning("serving with less confinement, these layers are missing here: %s",
+			    missing);
+	return 0;
+}
+
+int monitor_explain(struct monitor_config *config)
+{
+	struct serve_error error = {};
+	int r = confine_monitor(config->confine, config->server, &error);
+
+	if (r == 0)
+		r = drop_setup_caps(config);
+	if (r == 0)
+		r = try_worker(config);
+	if (error.text[0])
+		log_error("%s", error.text);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int monitor_run(struct monitor_config *config)
+{
+	struct monitor m = { .config = config, .reserve = -EBADF };
+	uint8_t ready = MONITOR_READY;
+	struct iovec iov = { &ready, sizeof(ready) };
+	struct serve_error error = {};
+	int r;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGINT, SIG_IGN);
+	(void)signal(SIGHUP, SIG_IGN);
+	r = confine_all(config, &error);
+	if (r < 0) {
+		if (error.text[0])
+			log_error("%s", error.text);
+		return EXIT_FAILURE;
+	}
+	r = monitor_events(&m);
+	if (r == 0) {
+		m.reserve = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+		r = packet_send(config->control, &iov, 1, -EBADF, 0);
+	}
+	for (size_t i = 0; r == 0 && i < config->n_listeners; i++) {
+		/* A client that came with the command line: when it leaves, there is nobody else to
+		 * wait for. */
+		if (!config->listeners[i].listening) {
+			start_session(&m, TAKE_FD(config->listeners[i].fd));
+			m.ending = true;
+		}
+	}
+	for (size_t i = 0; i < config->n_listeners; i++)
+		if (config->listeners[i].listening)
+			m.ending = false;
+	if (r == 0 && !(m.ending && !m.sessions))
+		r = event_base_dispatch(m.base) < 0 ? -EIO : 0;
+	if (r < 0)
+		log_error("monitor: %s", strerror(-r));
+	monitor_deinit(&m);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
