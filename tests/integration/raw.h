@@ -87,9 +87,9 @@ static inline int raw_send(int sock, const void *packet, size_t len, const int *
 static inline size_t raw_pack(uint8_t *buf, const struct frame_header *h, const void *body, const void *data)
 {
 	frame_header_pack(h, buf);
-	if (h->body_len)
+	if (body)
 		memcpy(buf + FRAME_HEADER_SIZE, body, h->body_len);
-	if (h->data_len)
+	if (data)
 		memcpy(buf + FRAME_HEADER_SIZE + h->body_len, data, h->data_len);
 	return FRAME_HEADER_SIZE + (size_t)h->body_len + h->data_len;
 }
