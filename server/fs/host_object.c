@@ -35,13 +35,13 @@ int host_getattr(struct fs *fs _unused_, const struct fs_node *node, Gofer__Attr
 
 ssize_t host_readlink(struct fs *fs _unused_, const struct fs_node *node, char *buf, size_t size)
 {
-	ssize_t n = readlinkat(node->fd, "", buf, size - 1);
+	ssize_t n = readlinkat(node->fd, "", buf, size);
 
 	/* With an empty path the kernel says ENOENT (ENOTDIR before Linux 5.14) for what is no
 	 * link. */
 	if (n < 0)
 		return errno == ENOENT || errno == ENOTDIR ? -EINVAL : -errno;
-	if ((size_t)n == size - 1)
+	if ((size_t)n == size)
 		return -ENAMETOOLONG;
 	buf[n] = '\0';
 	return n;
