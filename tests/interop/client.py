@@ -256,8 +256,11 @@ def main():
     assert frames == [(99, 12345, ERROR, errno.EOPNOTSUPP)], frames
     s.sock.send(HEADER.pack(2, 0, 98, TYPES["Stat"], 0, 0) + b"\xff\xff")
     assert s_receive_raw(s)[0] == [(98, TYPES["Stat"], ERROR, errno.EBADMSG)]
-    s.sock.send(HEADER.pack(0, 0, 97, TYPES["Ping"], 0, NO_REPLY))
-    assert s_receive_raw(s)[0] == [(97, TYPES["Ping"], ERROR, errno.EINVAL)]
+    for flags in (1, 2, REPLY, 16, 128):
+        s.sock.send(HEADER.pack(0, 0, 97, TYPES["Ping"], 0, flags))
+        assert s_receive_raw(s)[0] == [(97, TYPES["Ping"], ERROR, errno.EINVAL)]
+    s.sock.send(HEADER.pack(0, 0, 96, TYPES["Ping"], 0, NO_REPLY))
+    s.call("Ping", pb.PingRequest())  # and its answer is the next that comes
     section("unknown types, bad bodies and flags are errors of their request")
 
     stats, _, _ = s.call("Stats", pb.StatsRequest())
