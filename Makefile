@@ -50,10 +50,12 @@ LIB_O := $(COMMON_O) $(PROTO_O)
 MAN := $(patsubst client/cli/man/%.scd,$(BUILD)/man/%,$(wildcard client/cli/man/*.scd))
 SHARED := $(BUILD)/libgofer.so.$(VERSION)
 
+COMPLETION := scripts/gofer.bash-completion
+
 SOURCES := $(wildcard common/*.c proto/*.c server/*.c server/fs/*.c client/*.c client/cli/*.c)
 HEADERS := $(wildcard common/*.h proto/*.h server/*.h server/fs/*.h client/*.h client/cli/*.h)
 TEST_SOURCES := $(wildcard tests/*/*.c tests/*/*.h)
-SCRIPTS := $(wildcard scripts/* tests/run tests/*/*.sh .ci/run)
+SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh .ci/run)
 
 .PHONY: all programs unit-programs test-programs man clean help demo test check check-asan check-ubsan check-tsan check-valgrind \
         check-noopenat2 bench coverage lint format format-check install uninstall deps
@@ -92,6 +94,9 @@ $(BUILD)/%.o: %.c $(GEN_H) $(BUILD)/flags
 	@mkdir -p $(@D)
 	@$(if $(V),,echo "  CC    $<")
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+
+# It holds the completion script, word for word.
+$(BUILD)/client/cli/completion.o: $(COMPLETION)
 
 $(BUILD)/gofer: $(CLI_O) $(SERVER_O) $(CLIENT_O) $(LIB_O)
 	@$(if $(V),,echo "  LINK  $@")
@@ -206,7 +211,6 @@ format-check: ## Fail where .clang-format would change something
 # ---- installation -----------------------------------------------------------------------------------------------------------
 
 prefix := $(DESTDIR)$(PREFIX)
-COMPLETION := client/cli/completion.bash
 
 install: all ## Install below DESTDIR/PREFIX: command, library, headers, gofer.pc, man pages, completion
 	install -D -m 755 $(BUILD)/gofer $(prefix)/bin/gofer
