@@ -1,12 +1,12 @@
 /*
- * cost_table.c - what the system calls cost, counted on the wire: every row of the table, for a name
- * of depth 1 and of depth 8, with donated descriptors and without.
+ * cost_table.c - what the system calls cost, counted on the wire: every row of the table, for a
+ * name of depth 1 and of depth 8, with donated descriptors and without.
  *
- * The library's own statistics could be wrong together with the library, so the frames are counted by
- * a relay that stands between it and the server: one thread that passes packets (and descriptors) on
- * and looks into them. A *round trip* is a request that waits for a reply. A Close that rides in the
- * packet of the next request is a frame, but neither a packet nor a wait of its own. The library's
- * statistics must agree with the relay.
+ * The library's own statistics could be wrong together with the library, so the frames are counted
+ * by a relay that stands between it and the server: one thread that passes packets (and
+ * descriptors) on and looks into them. A *round trip* is a request that waits for a reply. A Close
+ * that rides in the packet of the next request is a frame, but neither a packet nor a wait of its
+ * own. The library's statistics must agree with the relay.
  *
  *     cost_table HOSTDIR      the directory served as filesystem "t"
  */
@@ -44,7 +44,8 @@ static void relay_count(struct relay *r, bool from_client, const uint8_t *packet
 			return;
 		}
 		if (!from_client) {
-			if (f.header.type == RPC_TYPE_ReadDir && r->n_bodies < ARRAY_SIZE(r->bodies)) {
+			if (f.header.type == RPC_TYPE_ReadDir &&
+			    r->n_bodies < ARRAY_SIZE(r->bodies)) {
 				r->bodies[r->n_bodies] = f.header.body_len;
 				r->n_bodies++;
 			}
@@ -587,8 +588,8 @@ static bool count_holds(const struct bench *b, const struct row *row, const stru
 static void run_rows(struct bench *b)
 {
 	printf("\n%s\n%-34s %8s %8s %8s\n",
-	       b->donate ? "with donated descriptors" : "without donated descriptors", "system call",
-	       "promised", "depth 1", "depth 8");
+	       b->donate ? "with donated descriptors" : "without donated descriptors",
+	       "system call", "promised", "depth 1", "depth 8");
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		const struct row *row = &rows[i];
 		struct count c[N_DEPTHS];
@@ -599,22 +600,25 @@ static void run_rows(struct bench *b)
 			c[d] = measure(b, row);
 			if (!count_holds(b, row, &c[d])) {
 				holds = false;
-				printf("  depth %d: result %d, %lu round trips, %lu silent, %lu packets, told %lu; next request: %lu round trips, %lu packets\n",
+				printf("  depth %d: result %d, %lu round trips, %lu silent, %lu "
+				       "packets, told %lu; next request: %lu round trips, %lu "
+				       "packets\n",
 				       depth_number[d], b->result, c[d].waits, c[d].silent,
-				       c[d].packets, c[d].told, c[d].later_waits, c[d].later_packets);
+				       c[d].packets, c[d].told, c[d].later_waits,
+				       c[d].later_packets);
 			}
 		}
 		printf("%-34s %8s %8lu %8lu%s\n", row->name,
-		       row->promised == 0                     ? "0" :
-		       row->promised == NATIVE && b->donate ? "<= 1" :
-							      "1",
+		       row->promised == 0                     ? "0"
+		       : row->promised == NATIVE && b->donate ? "<= 1"
+							      : "1",
 		       c[SHALLOW].waits, c[DEEP].waits, holds ? "" : "   FAIL");
 		proof_failures += !holds;
 	}
 }
 
-/* A directory that takes several frames: every frame but the last must be full, and no frame is sent
- * to find out that the listing has ended. */
+/* A directory that takes several frames: every frame but the last must be full, and no frame is
+ * sent to find out that the listing has ended. */
 static void run_large_directory(struct bench *b)
 {
 	enum { ENTRIES = 3000, NEARLY_FULL = FRAME_MAX_BODY * 9 / 10 };
@@ -633,7 +637,8 @@ static void run_large_directory(struct bench *b)
 			full += b->relay.bodies[i] >= NEARLY_FULL;
 		check(r == 0 && n > 1 && full == n - 1 && b->relay.bodies[n - 1] > 1000 &&
 			      b->relay.waits - before == n,
-		      "directory of %d entries with attributes, depth %d: %lu RPCs, %zu full frames and one of %zu bytes that ends it (%s)",
+		      "directory of %d entries with attributes, depth %d: %lu RPCs, %zu full "
+		      "frames and one of %zu bytes that ends it (%s)",
 		      ENTRIES, depth_number[d], b->relay.waits - before, full,
 		      n ? b->relay.bodies[n - 1] : 0, r < 0 ? strerror(-r) : "all entries");
 	}

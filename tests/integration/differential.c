@@ -1,14 +1,16 @@
 /*
  * differential.c - the gofer answers what the kernel answers (S92).
  *
- * Two equal random trees. Every operation is done twice by the same random user: on one tree through
- * the gofer (delegate mode, an identity registered for that user), on its twin by a child process that
- * has become that user (setgroups, setresgid, setresuid) and is rooted in the twin by chroot, so that
- * absolute links and ".." mean the same on both sides. The errno must be equal each time, and what the
- * call returned (attributes, data, names); at the end of each batch both trees are compared entry by
- * entry: type, mode, owner, links, size, content, target, all extended attributes with the ACLs.
+ * Two equal random trees. Every operation is done twice by the same random user: on one tree
+ * through the gofer (delegate mode, an identity registered for that user), on its twin by a child
+ * process that has become that user (setgroups, setresgid, setresuid) and is rooted in the twin by
+ * chroot, so that absolute links and ".." mean the same on both sides. The errno must be equal each
+ * time, and what the call returned (attributes, data, names); at the end of each batch both trees
+ * are compared entry by entry: type, mode, owner, links, size, content, target, all extended
+ * attributes with the ACLs.
  *
- * A batch is one pair of trees and a handful of users; all is derived from the seed, which is printed.
+ * A batch is one pair of trees and a handful of users; all is derived from the seed, which is
+ * printed.
  *
  *     differential [-n CASES] [-s SEED] [-b FIRST_BATCH] SERVED_DIR TWIN_DIR      as root
  */
@@ -63,9 +65,9 @@ enum kind {
 };
 
 static const char *const kind_names[OP_COUNT] = {
-	"stat",	    "lstat",	"access",   "open",	"tmpfile",   "readdir",
-	"readlink", "statfs",	"mkdir",    "mknod",	"symlink",   "link",
-	"unlink",   "rmdir",	"rename",   "chmod",	"chown",     "lchown",
+	"stat",     "lstat",    "access",   "open",     "tmpfile",   "readdir",
+	"readlink", "statfs",   "mkdir",    "mknod",    "symlink",   "link",
+	"unlink",   "rmdir",    "rename",   "chmod",    "chown",     "lchown",
 	"utimens",  "truncate", "getxattr", "setxattr", "listxattr", "removexattr",
 };
 
@@ -102,7 +104,8 @@ struct user {
 
 static uint64_t rng;
 static const char *served, *twin;
-static bool links_checked; /* fs.protected_symlinks: decided by who follows, which is not the server */
+static bool
+	links_checked; /* fs.protected_symlinks: decided by who follows, which is not the server */
 
 static uint32_t below(uint32_t n)
 {
@@ -203,7 +206,8 @@ static int native_do(const struct op *op, struct outcome *o)
 	switch (op->kind) {
 	case OP_STAT:
 	case OP_LSTAT:
-		if (fstatat(AT_FDCWD, op->path, &st, op->kind == OP_LSTAT ? AT_SYMLINK_NOFOLLOW : 0) < 0)
+		if (fstatat(AT_FDCWD, op->path, &st,
+			    op->kind == OP_LSTAT ? AT_SYMLINK_NOFOLLOW : 0) < 0)
 			return -errno;
 		keep_stat(o, &st);
 		return 0;
@@ -234,7 +238,8 @@ static int native_do(const struct op *op, struct outcome *o)
 	case OP_RMDIR:
 		return result(rmdir(op->path));
 	case OP_RENAME:
-		return result(renameat2(AT_FDCWD, op->path, AT_FDCWD, op->other, (unsigned)op->flags));
+		return result(
+			renameat2(AT_FDCWD, op->path, AT_FDCWD, op->other, (unsigned)op->flags));
 	case OP_CHMOD:
 		return result(chmod(op->path, op->mode));
 	case OP_CHOWN:
@@ -368,7 +373,8 @@ static int gofer_do(struct gofer_namespace *ns, const struct op *op, struct outc
 			o->digest = digest_bytes(0, buf, (size_t)n);
 		return n < 0 ? (int)n : 0;
 	case OP_SETXATTR:
-		return gofer_setxattr(ns, op->path, op->name, op->value, op->value_len, op->flags, 0);
+		return gofer_setxattr(ns, op->path, op->name, op->value, op->value_len, op->flags,
+				      0);
 	case OP_LISTXATTR:
 		n = gofer_listxattr(ns, op->path, buf, sizeof(buf), 0);
 		if (n > 0)
@@ -460,8 +466,8 @@ static uint32_t random_mode(bool dir)
 }
 
 /*
- * A POSIX ACL as the kernel stores it: version, then entries of {tag, permissions, id}, sorted by tag
- * and id. Sometimes wrong on purpose.
+ * A POSIX ACL as the kernel stores it: version, then entries of {tag, permissions, id}, sorted by
+ * tag and id. Sometimes wrong on purpose.
  */
 static size_t random_acl(uint8_t value[VALUE_SIZE])
 {
@@ -514,7 +520,10 @@ static void object_make(const char *path, uint32_t what)
 	char host[2][PATH_MAX], text[PATH_SIZE + 16];
 
 	both_path(host, path);
-	snprintf(text, sizeof(text), "%s%s", one_in(2) ? "/" : one_in(2) ? "../" : "",
+	snprintf(text, sizeof(text), "%s%s",
+		 one_in(2)   ? "/"
+		 : one_in(2) ? "../"
+			     : "",
 		 objects.n ? objects.path[target] : "nowhere");
 	for (int i = 0; i < 2; i++) {
 		int fd;
@@ -589,7 +598,8 @@ static void trees_make(void)
 		}
 		if (what == 2 && links_checked)
 			what = 4;
-		snprintf(path, sizeof(path), "%s%s%c%d", parent, *parent ? "/" : "", what < 2 ? 'd' : 'f', i);
+		snprintf(path, sizeof(path), "%s%s%c%d", parent, *parent ? "/" : "",
+			 what < 2 ? 'd' : 'f', i);
 		object_make(path, what);
 	}
 	for (int i = 0; i < 2; i++) {
@@ -683,7 +693,9 @@ static void random_op(struct op *op)
 		op->flags = O_TMPFILE | (one_in(2) ? O_RDWR : O_WRONLY);
 		break;
 	case OP_MKNOD:
-		op->mode = (op->mode & 07777) | (one_in(2) ? S_IFIFO : one_in(2) ? S_IFREG : S_IFSOCK);
+		op->mode = (op->mode & 07777) | (one_in(2)   ? S_IFIFO
+						 : one_in(2) ? S_IFREG
+							     : S_IFSOCK);
 		break;
 	case OP_LINK:
 		op->flags = one_in(4) ? AT_SYMLINK_FOLLOW : 0;
@@ -723,7 +735,8 @@ static void dump_xattrs(FILE *out, const char *path)
 	for (ssize_t at = 0; at < n; at += (ssize_t)strlen(names + at) + 1) {
 		ssize_t len = lgetxattr(path, names + at, value, sizeof(value));
 
-		fprintf(out, " %s=%zd:%lx", names + at, len, digest_bytes(0, value, (size_t)MAX(len, 0)));
+		fprintf(out, " %s=%zd:%lx", names + at, len,
+			digest_bytes(0, value, (size_t)MAX(len, 0)));
 	}
 }
 
@@ -737,7 +750,8 @@ static void dump_tree(FILE *out, const char *root, const char *below_root)
 	snprintf(path, sizeof(path), "%s/%s", root, below_root);
 	if (lstat(path, &st) < 0)
 		die("%s: %s", path, strerror(errno));
-	fprintf(out, "%s %o %u:%u", *below_root ? below_root : ".", st.st_mode, st.st_uid, st.st_gid);
+	fprintf(out, "%s %o %u:%u", *below_root ? below_root : ".", st.st_mode, st.st_uid,
+		st.st_gid);
 	if (!S_ISDIR(st.st_mode))
 		fprintf(out, " n%lu %ld", (unsigned long)st.st_nlink, (long)st.st_size);
 	if (S_ISLNK(st.st_mode) && readlink(path, text, sizeof(text) - 1) > 0)
@@ -802,22 +816,24 @@ static bool trees_equal(void)
 
 static bool outcome_equal(const struct outcome *a, const struct outcome *b)
 {
-	return a->error == b->error && (a->error != 0 || (a->digest == b->digest && a->mode == b->mode &&
-							  a->uid == b->uid && a->gid == b->gid &&
-							  a->size == b->size));
+	return a->error == b->error &&
+	       (a->error != 0 || (a->digest == b->digest && a->mode == b->mode &&
+				  a->uid == b->uid && a->gid == b->gid && a->size == b->size));
 }
 
 static void outcome_print(const char *who, const struct outcome *o)
 {
 	printf("    %-7s %s", who, o->error ? strerror(o->error) : "ok");
 	if (!o->error)
-		printf(" (mode %o, %u:%u, size %ld, digest %lx)", o->mode, o->uid, o->gid, (long)o->size, o->digest);
+		printf(" (mode %o, %u:%u, size %ld, digest %lx)", o->mode, o->uid, o->gid,
+		       (long)o->size, o->digest);
 	printf("\n");
 }
 
 static void op_print(const struct op *op, const struct user *u)
 {
-	printf("  %s(\"%s\", \"%s\") flags %#o mode %o umask %o uid %d gid %d size %lu %s by %u:%u groups",
+	printf("  %s(\"%s\", \"%s\") flags %#o mode %o umask %o uid %d gid %d size %lu %s by %u:%u "
+	       "groups",
 	       kind_names[op->kind], op->path, op->other, (unsigned)op->flags, op->mode, op->umask,
 	       (int)op->uid, (int)op->gid, op->size, op->name, u->uid, u->gid);
 	for (size_t i = 0; i < u->n_groups; i++)
@@ -893,11 +909,15 @@ int main(int argc, char **argv)
 	}
 	for (int i = 0; i < OP_COUNT; i++)
 		printf("%s%s %lu", i ? ", " : "", kind_names[i], by_kind[i]);
-	printf("\n%lu cases in %.1f s: %lu succeeded on both sides, %lu failed with the same errno on both sides\n",
-	       done, (double)(clock_ns() - start) / 1e9, done - agreed_errors - differ, agreed_errors);
-	check(differ == 0, "cases with another errno or another result than the kernel's: %lu", differ);
+	printf("\n%lu cases in %.1f s: %lu succeeded on both sides, %lu failed with the same errno "
+	       "on both sides\n",
+	       done, (double)(clock_ns() - start) / 1e9, done - agreed_errors - differ,
+	       agreed_errors);
+	check(differ == 0, "cases with another errno or another result than the kernel's: %lu",
+	      differ);
 	check(unequal == 0, "batches whose trees differ afterwards: %lu", unequal);
-	check(agreed_errors > done / 10 && agreed_errors < done - done / 10, "neither all refused nor all allowed");
+	check(agreed_errors > done / 10 && agreed_errors < done - done / 10,
+	      "neither all refused nor all allowed");
 	for (int i = 0; i < USERS; i++) {
 		gofer_namespace_free(users[i].ns);
 		gofer_session_close(users[i].session);

@@ -1,11 +1,11 @@
 /*
- * garbage.c - whatever arrives on the socket, the server answers with an errno or ends that session,
- * and nobody else notices.
+ * garbage.c - whatever arrives on the socket, the server answers with an errno or ends that
+ * session, and nobody else notices.
  *
- * First the named cases (what each is, what came of it), then many random frames: valid requests with
- * bytes flipped, valid headers over random bodies, lies about lengths, descriptors attached to anything,
- * plain noise. All the while a bystander asks for attributes and measures how long it waits. At the end
- * the server's processes, descriptors and memory must be what they were.
+ * First the named cases (what each is, what came of it), then many random frames: valid requests
+ * with bytes flipped, valid headers over random bodies, lies about lengths, descriptors attached to
+ * anything, plain noise. All the while a bystander asks for attributes and measures how long it
+ * waits. At the end the server's processes, descriptors and memory must be what they were.
  *
  *     garbage [-n FRAMES] [-s SEED]      on filesystems "t" (read-only) and "s"
  */
@@ -17,8 +17,8 @@
 
 enum { ANSWER_MS = 5000, PER_SESSION = 400 };
 
-static uint32_t fs_id;      /* "t", read-only: the bystander's */
-static uint32_t scratch_id; /* "s": may be changed */
+static uint32_t fs_id;        /* "t", read-only: the bystander's */
+static uint32_t scratch_id;   /* "s": may be changed */
 static uint64_t known_handle; /* of the last Open that succeeded in this session */
 static uint64_t rng;
 static uint8_t packet[FRAME_MAX_PACKET * 2];
@@ -33,7 +33,8 @@ struct bystander {
 
 static struct bystander *bystander_start(void)
 {
-	struct bystander *b = mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct bystander *b =
+		mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int ready[2];
 	char byte;
 
@@ -76,12 +77,12 @@ enum verdict { ENDED = -1, SILENT = -2, BROKEN = -3 }; /* else 0 = OK, > 0 = err
 
 static const char *verdict_text(int v)
 {
-	return v == ENDED ? "session ended" :
-	       v == SILENT ? "no answer" :
-	       v == BROKEN ? "a reply that is none" :
-	       v == 0 ? "ok" :
-	       v == RAW_STOPPED ? "stop" :
-	       strerrorname_np(v);
+	return v == ENDED         ? "session ended"
+	       : v == SILENT      ? "no answer"
+	       : v == BROKEN      ? "a reply that is none"
+	       : v == 0           ? "ok"
+	       : v == RAW_STOPPED ? "stop"
+				  : strerrorname_np(v);
 }
 
 static int verdict_next(int sock)
@@ -127,7 +128,8 @@ static size_t stat_frame(uint8_t *buf, uint32_t tag)
 }
 
 /* Changes a field of the header of the frame in `packet`. */
-static void header_set(uint32_t body_len, uint32_t data_len, uint32_t tag, uint16_t type, uint8_t fds, uint8_t flags)
+static void header_set(uint32_t body_len, uint32_t data_len, uint32_t tag, uint16_t type,
+		       uint8_t fds, uint8_t flags)
 {
 	struct frame_header h = { body_len, data_len, tag, type, fds, flags };
 
@@ -142,7 +144,8 @@ enum expected {
 
 static void report(const char *what, int verdict, unsigned expected)
 {
-	bool holds = (verdict == ENDED && (expected & MUST_END)) || (verdict > 0 && (expected & MUST_FAIL)) ||
+	bool holds = (verdict == ENDED && (expected & MUST_END)) ||
+		     (verdict > 0 && (expected & MUST_FAIL)) ||
 		     (verdict == 0 && (expected & MAY_PASS));
 
 	check(holds, "%-58s %s", what, verdict_text(verdict));
@@ -155,14 +158,24 @@ static void one_packet(const char *what, bool greeted, size_t len, size_t n_fds,
 	int fds[8] = { 0, 0, 0, 0, 0, 0, 0, 0 };
 	int r = raw_send(sock, packet, len, fds, n_fds, 0);
 
-	report(what, r == -EPIPE || r == -ECONNRESET ? ENDED : r < 0 ? BROKEN : verdict_next(sock), expected);
+	report(what,
+	       r == -EPIPE || r == -ECONNRESET ? ENDED
+	       : r < 0                         ? BROKEN
+					       : verdict_next(sock),
+	       expected);
 	fd_close(sock);
 }
 
 static void cases_of_framing(void)
 {
-	static const uint32_t lengths[] = { 1, 15, FRAME_MAX_BODY + 1, FRAME_MAX_DATA + 1, UINT32_C(1) << 31,
-					    UINT32_MAX - 7, UINT32_MAX - 15, UINT32_MAX };
+	static const uint32_t lengths[] = { 1,
+					    15,
+					    FRAME_MAX_BODY + 1,
+					    FRAME_MAX_DATA + 1,
+					    UINT32_C(1) << 31,
+					    UINT32_MAX - 7,
+					    UINT32_MAX - 15,
+					    UINT32_MAX };
 	char what[96];
 	size_t n;
 
@@ -182,12 +195,14 @@ static void cases_of_framing(void)
 		snprintf(what, sizeof(what), "S61 data length %#x, nothing behind it", lengths[i]);
 		one_packet(what, true, FRAME_HEADER_SIZE, 0, MUST_END);
 		header_set(lengths[i], UINT32_MAX - lengths[i] + 1, 1, RPC_TYPE_Stat, 0, 0);
-		snprintf(what, sizeof(what), "S61 lengths %#x + %#x, which wrap to 0", lengths[i], UINT32_MAX - lengths[i] + 1);
+		snprintf(what, sizeof(what), "S61 lengths %#x + %#x, which wrap to 0", lengths[i],
+			 UINT32_MAX - lengths[i] + 1);
 		one_packet(what, true, FRAME_HEADER_SIZE, 0, MUST_END);
 	}
 	memset(packet, 0, sizeof(packet));
 	header_set(FRAME_MAX_BODY, FRAME_MAX_DATA, 1, RPC_TYPE_Stat, 0, 0);
-	one_packet("a packet one byte larger than the largest", true, FRAME_MAX_PACKET + 1, 0, MUST_END | MUST_FAIL);
+	one_packet("a packet one byte larger than the largest", true, FRAME_MAX_PACKET + 1, 0,
+		   MUST_END | MUST_FAIL);
 	one_packet("the largest frame, all zeros", true, FRAME_MAX_PACKET, 0, MUST_END | MUST_FAIL);
 	for (n = 0; n < (FRAME_MAX_PER_PACKET + 1) * FRAME_HEADER_SIZE; n += FRAME_HEADER_SIZE) {
 		struct frame_header h = { .tag = (uint32_t)n, .type = RPC_TYPE_Ping };
@@ -228,14 +243,16 @@ static void cases_of_headers(void)
 	one_packet("one descriptor announced, none sent", true, n, 0, MUST_END | MUST_FAIL);
 	one_packet("a descriptor for an RPC that takes none", true, n, 1, MUST_END | MUST_FAIL);
 	packet[14] = 0;
-	one_packet("a descriptor sent, none announced", true, n, 1, MUST_END | MUST_FAIL | MAY_PASS);
+	one_packet("a descriptor sent, none announced", true, n, 1,
+		   MUST_END | MUST_FAIL | MAY_PASS);
 	one_packet("three descriptors", true, n, 3, MUST_END | MUST_FAIL | MAY_PASS);
 	packet[14] = 255;
 	one_packet("255 descriptors announced", true, n, 1, MUST_END);
 	n = stat_frame(packet, 1);
 	packet[4] = 1; /* one byte of payload */
 	packet[n] = 'x';
-	one_packet("a payload for an RPC that takes none", true, n + 1, 0, MUST_END | MUST_FAIL | MAY_PASS);
+	one_packet("a payload for an RPC that takes none", true, n + 1, 0,
+		   MUST_END | MUST_FAIL | MAY_PASS);
 }
 
 static void cases_of_hello(void)
@@ -244,7 +261,11 @@ static void cases_of_hello(void)
 	int sock = raw_session(NULL, NULL), r;
 
 	r = raw_hello(sock, &(struct raw_reply){ .fd = -1 });
-	report("S68 a second Hello", r == -ENOTCONN ? ENDED : r < 0 ? BROKEN : 1, MUST_END | MUST_FAIL);
+	report("S68 a second Hello",
+	       r == -ENOTCONN ? ENDED
+	       : r < 0        ? BROKEN
+			      : 1,
+	       MUST_END | MUST_FAIL);
 	fd_close(sock);
 	for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
 		Gofer__HelloRequest q = GOFER__HELLO_REQUEST__INIT;
@@ -255,7 +276,8 @@ static void cases_of_hello(void)
 		r = raw_errno(sock, RPC_TYPE_Hello, &q);
 		snprintf(what, sizeof(what), "S68 Hello of version %u", versions[i]);
 		/* A newer client is served by the version that we have. */
-		report(what, r == -ENOTCONN ? ENDED : r, versions[i] ? MAY_PASS | MUST_FAIL : MUST_END | MUST_FAIL);
+		report(what, r == -ENOTCONN ? ENDED : r,
+		       versions[i] ? MAY_PASS | MUST_FAIL : MUST_END | MUST_FAIL);
 		fd_close(sock);
 	}
 }
@@ -361,7 +383,8 @@ static void case_cancel(void)
 
 	q.tag = 0x123456;
 	r = raw_errno(sock, RPC_TYPE_Cancel, &q);
-	report("S69 Cancel of a tag that is not in flight", r == -ENOTCONN ? ENDED : r, MUST_FAIL | MAY_PASS);
+	report("S69 Cancel of a tag that is not in flight", r == -ENOTCONN ? ENDED : r,
+	       MUST_FAIL | MAY_PASS);
 	check(pings(sock), "   and that session goes on");
 	fd_close(sock);
 }
@@ -384,11 +407,13 @@ static void case_close_flood(void)
 		memcpy(packet + n, one, len);
 	while (sent < FLOOD && raw_send(sock, packet, n, NULL, 0, 0) == 0)
 		sent += FRAME_MAX_PER_PACKET;
-	check(sent >= FLOOD && pings(sock), "%lu Closes of nothing without a reply, and the session goes on", sent);
+	check(sent >= FLOOD && pings(sock),
+	      "%lu Closes of nothing without a reply, and the session goes on", sent);
 	fd_close(sock);
 }
 
-/* Asks and never reads: the server must stop reading from it, and must not gather replies for it. */
+/* Asks and never reads: the server must stop reading from it, and must not gather replies for it.
+ */
 static void case_never_reads(void)
 {
 	static struct process_list before, after;
@@ -407,7 +432,8 @@ static void case_never_reads(void)
 		sent += r == 0;
 	}
 	server_processes(&after);
-	check(sent < most, "a client that never reads is not read from any more after %lu requests (%s)", sent,
+	check(sent < most,
+	      "a client that never reads is not read from any more after %lu requests (%s)", sent,
 	      r == -EAGAIN ? "stalled" : strerror(-r));
 	check(process_sum(&after).rss < process_sum(&before).rss + (PROOF_SANITIZED ? 65536 : 4096),
 	      "   and nothing is gathered for it: %lu KiB more",
@@ -422,17 +448,24 @@ struct tally {
 	uint64_t by_errno[4096];
 };
 
-/* A valid message of a random RPC with random values: by reflection, so that new RPCs are included. */
-static void random_message(ProtobufCMessage *m, const ProtobufCMessageDescriptor *d, uint8_t *arena, size_t *used, int depth)
+/* A valid message of a random RPC with random values: by reflection, so that new RPCs are included.
+ */
+static void random_message(ProtobufCMessage *m, const ProtobufCMessageDescriptor *d, uint8_t *arena,
+			   size_t *used, int depth)
 {
-	static const char *const words[] = { "steady", "a", "a/b", "..", "a/../b", "/etc/passwd", "", "link", "x\xff\n" };
-	static const uint64_t numbers[] = { 0, 1, 2, 3, 4095, 65536, UINT32_C(1) << 31, UINT32_MAX, INT64_MAX, UINT64_MAX };
+	static const char *const words[] = { "steady",      "a", "a/b",  "..",     "a/../b",
+					     "/etc/passwd", "",  "link", "x\xff\n" };
+	static const uint64_t numbers[] = {
+		0, 1, 2, 3, 4095, 65536, UINT32_C(1) << 31, UINT32_MAX, INT64_MAX, UINT64_MAX
+	};
 
 	protobuf_c_message_init(d, m);
 	for (unsigned i = 0; i < d->n_fields; i++) {
 		const ProtobufCFieldDescriptor *f = &d->fields[i];
 		void *at = (uint8_t *)m + f->offset;
-		uint64_t number = random_below(&rng, 3) ? random_below(&rng, 8) : numbers[random_below(&rng, ARRAY_SIZE(numbers))];
+		uint64_t number = random_below(&rng, 3)
+					  ? random_below(&rng, 8)
+					  : numbers[random_below(&rng, ARRAY_SIZE(numbers))];
 		const char *word = words[random_below(&rng, ARRAY_SIZE(words))];
 
 		if (f->label == PROTOBUF_C_LABEL_REPEATED || random_below(&rng, 4) == 0)
@@ -490,7 +523,8 @@ static size_t random_frame(uint8_t *out, size_t *ret_fds)
 	used = (used + 15) & ~(size_t)15;
 	*ret_fds = 0;
 	random_message((ProtobufCMessage *)(void *)arena, rpc->request, arena, &used, 0);
-	h.body_len = (uint32_t)protobuf_c_message_get_packed_size((ProtobufCMessage *)(void *)arena);
+	h.body_len =
+		(uint32_t)protobuf_c_message_get_packed_size((ProtobufCMessage *)(void *)arena);
 	if ((rpc->flags & RPC_DATA_IN) && random_below(&rng, 2))
 		h.data_len = random_below(&rng, sizeof(noise));
 	if (rpc->flags & RPC_TAKES_FD)
@@ -501,7 +535,8 @@ static size_t random_frame(uint8_t *out, size_t *ret_fds)
 	n = FRAME_HEADER_SIZE + h.body_len + h.data_len;
 	if (way < 40) { /* bytes of the body flipped */
 		for (uint32_t k = random_below(&rng, 4) + 1; k && h.body_len; k--)
-			out[FRAME_HEADER_SIZE + random_below(&rng, h.body_len)] ^= (uint8_t)(1 << random_below(&rng, 8));
+			out[FRAME_HEADER_SIZE + random_below(&rng, h.body_len)] ^=
+				(uint8_t)(1 << random_below(&rng, 8));
 	} else if (way < 60) { /* a body of noise */
 		h.body_len = random_below(&rng, 200);
 		h.data_len = 0;
@@ -620,24 +655,32 @@ int main(int argc, char **argv)
 	case_never_reads();
 
 	random_frames(frames, &t);
-	printf("%lu random frames in %lu sessions (seed %lu): %lu answered ok, %lu stopped, %lu refused; %lu sessions ended by the server\n",
+	printf("%lu random frames in %lu sessions (seed %lu): %lu answered ok, %lu stopped, %lu "
+	       "refused; %lu sessions ended by the server\n",
 	       t.frames, t.sessions, seed, t.ok, t.stopped, t.refused, t.ended);
 	for (int e = 1; e < 4096; e++)
 		if (t.by_errno[e])
-			printf("  %-16s %lu\n", strerrorname_np(e) ? strerrorname_np(e) : "?", t.by_errno[e]);
+			printf("  %-16s %lu\n", strerrorname_np(e) ? strerrorname_np(e) : "?",
+			       t.by_errno[e]);
 	check(t.mute == 0, "sessions that did not end when the client had hung up: %lu", t.mute);
-	check(t.by_errno[EIO] == 0 && t.by_errno[ENOMEM] == 0, "no refusal for an internal reason (EIO, ENOMEM)");
+	check(t.by_errno[EIO] == 0 && t.by_errno[ENOMEM] == 0,
+	      "no refusal for an internal reason (EIO, ENOMEM)");
 
-	check(server_settles(before.n, ANSWER_MS, &after), "processes: %zu before, %zu after", before.n, after.n);
+	check(server_settles(before.n, ANSWER_MS, &after), "processes: %zu before, %zu after",
+	      before.n, after.n);
 	sum_after = process_sum(&after);
-	check(sum_after.fds <= sum_before.fds, "descriptors: %lu before, %lu after", sum_before.fds, sum_after.fds);
-	check(sum_after.threads <= sum_before.threads, "threads: %lu before, %lu after", sum_before.threads, sum_after.threads);
-	check(sum_after.rss <= sum_before.rss + (PROOF_SANITIZED ? 65536 : 1024), "memory: %lu KiB before, %lu KiB after",
-	      sum_before.rss, sum_after.rss);
+	check(sum_after.fds <= sum_before.fds, "descriptors: %lu before, %lu after", sum_before.fds,
+	      sum_after.fds);
+	check(sum_after.threads <= sum_before.threads, "threads: %lu before, %lu after",
+	      sum_before.threads, sum_after.threads);
+	check(sum_after.rss <= sum_before.rss + (PROOF_SANITIZED ? 65536 : 1024),
+	      "memory: %lu KiB before, %lu KiB after", sum_before.rss, sum_after.rss);
 	b->stop = true;
 	check(waitpid(b->pid, &status, 0) == b->pid && status == 0, "the bystander ended well");
-	check(b->errors == 0 && b->calls > 100, "it was served %lu times, %lu errors", b->calls, b->errors);
-	check(b->longest_ns < UINT64_C(1000000000), "its longest wait: %.1f ms", (double)b->longest_ns / 1e6);
+	check(b->errors == 0 && b->calls > 100, "it was served %lu times, %lu errors", b->calls,
+	      b->errors);
+	check(b->longest_ns < UINT64_C(1000000000), "its longest wait: %.1f ms",
+	      (double)b->longest_ns / 1e6);
 	printf("%.1f s\n", (double)(clock_ns() - start) / 1e9);
 	return proof_end();
 }

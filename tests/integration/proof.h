@@ -222,7 +222,8 @@ static inline void server_processes(struct process_list *list)
 
 			if (!isdigit((unsigned char)e->d_name[0]))
 				continue;
-			snprintf(children, sizeof(children), "%.64s/%.32s/children", path, e->d_name);
+			snprintf(children, sizeof(children), "%.64s/%.32s/children", path,
+				 e->d_name);
 			f = fopen(children, "re");
 			while (f && list->n < MAX_PROCESSES && fscanf(f, "%d", &child) == 1)
 				list->at[list->n++].pid = child;

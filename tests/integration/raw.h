@@ -61,7 +61,8 @@ static inline int raw_connect(void)
 }
 
 /* One packet of `len` bytes, with n_fds descriptors. 0 or -errno. */
-static inline int raw_send(int sock, const void *packet, size_t len, const int *fds, size_t n_fds, int flags)
+static inline int raw_send(int sock, const void *packet, size_t len, const int *fds, size_t n_fds,
+			   int flags)
 {
 	struct iovec iov = { .iov_base = (void *)packet, .iov_len = len };
 	union {
@@ -84,7 +85,8 @@ static inline int raw_send(int sock, const void *packet, size_t len, const int *
 }
 
 /* Puts one frame into buf. Returns its length. */
-static inline size_t raw_pack(uint8_t *buf, const struct frame_header *h, const void *body, const void *data)
+static inline size_t raw_pack(uint8_t *buf, const struct frame_header *h, const void *body,
+			      const void *data)
 {
 	frame_header_pack(h, buf);
 	if (body)
@@ -112,7 +114,8 @@ static inline size_t raw_request(uint8_t *buf, uint16_t type, uint32_t tag, cons
  * Receives one packet into buf and takes all descriptors that came with it. Its length, 0 when the
  * session was ended, -ETIMEDOUT, -errno.
  */
-static inline ssize_t raw_recv(int sock, uint8_t *buf, size_t size, int timeout_ms, int *ret_fd, unsigned *ret_n_fds)
+static inline ssize_t raw_recv(int sock, uint8_t *buf, size_t size, int timeout_ms, int *ret_fd,
+			       unsigned *ret_n_fds)
 {
 	struct pollfd p = { .fd = sock, .events = POLLIN };
 	struct iovec iov = { .iov_base = buf, .iov_len = size };
@@ -162,7 +165,8 @@ static inline bool raw_decode(const struct frame *f, struct raw_reply *ret)
 
 	ret->header = f->header;
 	ret->kind = f->header.flags & FRAME_KIND_MASK;
-	if (!(f->header.flags & FRAME_REPLY) || (f->header.flags & ~(FRAME_REPLY | FRAME_KIND_MASK)))
+	if (!(f->header.flags & FRAME_REPLY) ||
+	    (f->header.flags & ~(FRAME_REPLY | FRAME_KIND_MASK)))
 		return false;
 	if (ret->kind == FRAME_ERROR)
 		d = &gofer__error__descriptor;
@@ -212,8 +216,8 @@ static inline int raw_reply(int sock, int timeout_ms, struct raw_reply *ret)
 }
 
 /* One whole call with a descriptor (or -1). 0 with any kind of reply; -errno when none came. */
-static inline int raw_call_fd(int sock, uint16_t type, const void *message, const void *data, size_t data_len,
-			      int fd, struct raw_reply *ret)
+static inline int raw_call_fd(int sock, uint16_t type, const void *message, const void *data,
+			      size_t data_len, int fd, struct raw_reply *ret)
 {
 	static __thread uint8_t buf[FRAME_MAX_PACKET];
 	static __thread uint32_t tag;
@@ -289,5 +293,4 @@ static inline int raw_session(const char *name, uint32_t *ret_fs_id)
 	return sock;
 }
 
-#define BYTES(text) \
-	((ProtobufCBinaryData){ .len = strlen(text), .data = (uint8_t *)(text) })
+#define BYTES(text) ((ProtobufCBinaryData){ .len = strlen(text), .data = (uint8_t *)(text) })

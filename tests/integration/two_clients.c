@@ -1,10 +1,11 @@
 /*
- * two_clients.c - what a killed client held is gone within a second, and its neighbour notices nothing.
+ * two_clients.c - what a killed client held is gone within a second, and its neighbour notices
+ * nothing.
  *
  * Two clients, each a process, hold 10,000 open handles (no donated descriptors: all of them are
- * descriptors of the server's). One is killed. Its share is counted from /proc: the descriptors and the
- * memory of the server's processes, before it came, with it, and after. The other reads through all its
- * handles all the time; an error or a slow answer there would show.
+ * descriptors of the server's). One is killed. Its share is counted from /proc: the descriptors and
+ * the memory of the server's processes, before it came, with it, and after. The other reads through
+ * all its handles all the time; an error or a slow answer there would show.
  *
  *     two_clients [-n HANDLES]      on filesystem "t", which holds files f0 ... f99
  */
@@ -82,7 +83,9 @@ static void *bystander_thread(void *arg)
 	while (!b->stop) {
 		for (size_t i = 0; i < b->holder.n; i++) {
 			Gofer__ReadRequest q = GOFER__READ_REQUEST__INIT;
-			struct gofer_request request = { .type = RPC_TYPE_Read, .message = (void *)&q, .fd = -1 };
+			struct gofer_request request = { .type = RPC_TYPE_Read,
+							 .message = (void *)&q,
+							 .fd = -1 };
 			struct gofer_reply reply;
 			uint64_t start = clock_ns(), took;
 
@@ -184,20 +187,27 @@ int main(int argc, char **argv)
 	sum_both = process_sum(&both);
 	sum_after = process_sum(&after);
 	visible = process_find(&both, worker)->fds > 0;
-	check(ended, "the share was released %.1f ms after the kill", (double)(gone - killed) / 1e6);
+	check(ended, "the share was released %.1f ms after the kill",
+	      (double)(gone - killed) / 1e6);
 	if (visible) {
-		check(sum_both.fds >= sum_alone.fds + n, "its share was %lu descriptors and %lu KiB",
-		      sum_both.fds - sum_alone.fds, process_find(&both, worker)->rss);
-		check(sum_after.fds <= sum_alone.fds, "descriptors afterwards: %lu, before it came: %lu",
-		      sum_after.fds, sum_alone.fds);
+		check(sum_both.fds >= sum_alone.fds + n,
+		      "its share was %lu descriptors and %lu KiB", sum_both.fds - sum_alone.fds,
+		      process_find(&both, worker)->rss);
+		check(sum_after.fds <= sum_alone.fds,
+		      "descriptors afterwards: %lu, before it came: %lu", sum_after.fds,
+		      sum_alone.fds);
 	} else {
-		printf("  (descriptors cannot be counted: /proc/%d/fd is not ours to read)\n", worker);
+		printf("  (descriptors cannot be counted: /proc/%d/fd is not ours to read)\n",
+		       worker);
 	}
-	check(after.n <= alone.n && sum_after.rss <= sum_alone.rss + (PROOF_SANITIZED ? 65536 : 1024),
+	check(after.n <= alone.n &&
+		      sum_after.rss <= sum_alone.rss + (PROOF_SANITIZED ? 65536 : 1024),
 	      "memory afterwards: %lu KiB, before it came: %lu KiB", sum_after.rss, sum_alone.rss);
-	check(b.errors == 0 && b.holder.n == n, "the other read %lu times through its %zu handles: %lu errors",
-	      b.reads, b.holder.n, b.errors);
-	check(b.longest_ns < UINT64_C(1000000000), "its longest wait: %.1f ms", (double)b.longest_ns / 1e6);
+	check(b.errors == 0 && b.holder.n == n,
+	      "the other read %lu times through its %zu handles: %lu errors", b.reads, b.holder.n,
+	      b.errors);
+	check(b.longest_ns < UINT64_C(1000000000), "its longest wait: %.1f ms",
+	      (double)b.longest_ns / 1e6);
 	gofer_session_close(b.holder.session);
 	free(b.holder.handles);
 	close(p.fd);

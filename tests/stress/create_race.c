@@ -1,10 +1,10 @@
 /*
  * create_race.c - open(O_CREAT) without O_EXCL never fails because of what others do to the name.
  *
- * Two client processes open one name with O_CREAT, a third unlinks it, all as fast as they can: each
- * keeps a window of requests in flight. A server that looks first and creates then answers EEXIST or
- * ENOENT sooner or later. The run proves something only if the name really came and went, so the
- * successful unlinks are counted and demanded.
+ * Two client processes open one name with O_CREAT, a third unlinks it, all as fast as they can:
+ * each keeps a window of requests in flight. A server that looks first and creates then answers
+ * EEXIST or ENOENT sooner or later. The run proves something only if the name really came and went,
+ * so the successful unlinks are counted and demanded.
  *
  *     create_race [-n OPENS]      on filesystem "t", both creators together
  */
@@ -88,8 +88,8 @@ static int run(struct shared *shared, bool creates, uint64_t n)
 int main(int argc, char **argv)
 {
 	uint64_t n = option_number(argc, argv, "-n", 100000), bad = 0, start;
-	struct shared *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE,
-				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct shared *s =
+		mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int status;
 
 	if (s == MAP_FAILED)
@@ -109,7 +109,8 @@ int main(int argc, char **argv)
 			s->creators = 0; /* let the others end */
 			check(false, "a client ended with status %#x", status);
 		}
-	printf("%lu opens with O_CREAT by two clients in %.1f s; %lu unlinks removed the name, %lu found none\n",
+	printf("%lu opens with O_CREAT by two clients in %.1f s; %lu unlinks removed the name, %lu "
+	       "found none\n",
 	       s->opened, (double)(clock_ns() - start) / 1e9, s->unlinked, s->missing);
 	for (int e = 0; e < MAX_ERRNO; e++)
 		if (s->errors[e]) {

@@ -4,11 +4,12 @@
  * Attackers on the host exchange a directory with a symbolic link to the tree outside (absolute and
  * relative), and move directories out of the tree and back, as fast as they can. Meanwhile a client
  * asks for paths that lead through there, with and without "..", and changes things below. Every
- * object outside is known by its inode; a reply that describes one of them, or carries its content, is
- * an escape. Control: a process that does the same with plain open(2) in the same run. It must
+ * object outside is known by its inode; a reply that describes one of them, or carries its content,
+ * is an escape. Control: a process that does the same with plain open(2) in the same run. It must
  * escape, else the run proves nothing.
  *
- *     rename_escape [-t SECONDS] BASE      BASE/vol is served as "t", BASE/outside is the tree outside
+ *     rename_escape [-t SECONDS] BASE      BASE/vol is served as "t", BASE/outside is the tree
+ * outside
  */
 #include <sched.h>
 #include <signal.h>
@@ -23,9 +24,9 @@ enum { MAX_OUTSIDE = 32 };
 
 struct shared {
 	_Atomic bool stop;
-	_Atomic uint64_t exchanges;          /* by the attackers */
+	_Atomic uint64_t exchanges; /* by the attackers */
 	_Atomic uint64_t control_opens, control_escapes;
-	_Atomic uint64_t requests, reached;  /* reached: requests that found what they asked for */
+	_Atomic uint64_t requests, reached; /* reached: requests that found what they asked for */
 	_Atomic uint64_t stops, escapes;
 	_Atomic uint64_t longest_ns;
 	_Atomic uint64_t by_errno[4096];
@@ -107,9 +108,20 @@ static void control(void)
 /* ---- the client ---- */
 
 static const char *const texts[] = {
-	"a/b/secret",	    "a/b",		"a/b/c/d/secret", "a/b/c/d/../../secret", "a/b/c/../../b/secret",
-	"a/b/..",	    "a/b/../..",	"a/b/../../..",	  "m/deep/x/y/z",	  "m/deep/x/y/../../../secret",
-	"m/deep/x/..",	    "m/deep/x/y/../..", "m/deep/..",	  "m/deep/x/y/../../../../secret",
+	"a/b/secret",
+	"a/b",
+	"a/b/c/d/secret",
+	"a/b/c/d/../../secret",
+	"a/b/c/../../b/secret",
+	"a/b/..",
+	"a/b/../..",
+	"a/b/../../..",
+	"m/deep/x/y/z",
+	"m/deep/x/y/../../../secret",
+	"m/deep/x/..",
+	"m/deep/x/y/../..",
+	"m/deep/..",
+	"m/deep/x/y/../../../../secret",
 	"m/deep/../../../outside/secret",
 };
 
@@ -128,9 +140,11 @@ static bool reply_escapes(const struct raw_reply *r)
 		return true;
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
 		const ProtobufCFieldDescriptor *f =
-			d->n_fields ? protobuf_c_message_descriptor_get_field_by_name(d, fields[i]) : NULL;
+			d->n_fields ? protobuf_c_message_descriptor_get_field_by_name(d, fields[i])
+				    : NULL;
 
-		if (f && attr_is_secret(*(Gofer__Attr **)(void *)((uint8_t *)r->message + f->offset)))
+		if (f &&
+		    attr_is_secret(*(Gofer__Attr **)(void *)((uint8_t *)r->message + f->offset)))
 			return true;
 	}
 	if (d == &gofer__read_dir_reply__descriptor) {
@@ -138,7 +152,8 @@ static bool reply_escapes(const struct raw_reply *r)
 
 		for (size_t i = 0; i < m->n_entries; i++)
 			if (attr_is_secret(m->entries[i]->attr) ||
-			    (m->entries[i]->name.len == 6 && !memcmp(m->entries[i]->name.data, "secret", 6)))
+			    (m->entries[i]->name.len == 6 &&
+			     !memcmp(m->entries[i]->name.data, "secret", 6)))
 				return true;
 	}
 	return false;
@@ -170,9 +185,10 @@ static void request(int sock, uint32_t fs_id, uint64_t base_handle, uint64_t *rn
 		Gofer__SymlinkRequest symlink;
 		Gofer__RenameRequest rename;
 	} q;
-	static const uint16_t types[] = { RPC_TYPE_Stat,    RPC_TYPE_Stat,   RPC_TYPE_Open,   RPC_TYPE_ReadFile,
-					  RPC_TYPE_ReadDir, RPC_TYPE_WriteFile, RPC_TYPE_Mkdir,  RPC_TYPE_Unlink,
-					  RPC_TYPE_SetAttr, RPC_TYPE_Symlink, RPC_TYPE_Rename, RPC_TYPE_Open };
+	static const uint16_t types[] = { RPC_TYPE_Stat,     RPC_TYPE_Stat,    RPC_TYPE_Open,
+					  RPC_TYPE_ReadFile, RPC_TYPE_ReadDir, RPC_TYPE_WriteFile,
+					  RPC_TYPE_Mkdir,    RPC_TYPE_Unlink,  RPC_TYPE_SetAttr,
+					  RPC_TYPE_Symlink,  RPC_TYPE_Rename,  RPC_TYPE_Open };
 	uint16_t type = types[random_below(rng, ARRAY_SIZE(types))];
 	const struct rpc_info *rpc = rpc_find(type);
 	uint64_t start, took;
@@ -180,14 +196,18 @@ static void request(int sock, uint32_t fs_id, uint64_t base_handle, uint64_t *rn
 	int e;
 
 	protobuf_c_message_init(rpc->request, &q);
-	snprintf(changed, sizeof(changed), "%s%s", text, changes && type != RPC_TYPE_SetAttr ? "/made" : "");
+	snprintf(changed, sizeof(changed), "%s%s", text,
+		 changes && type != RPC_TYPE_SetAttr ? "/made" : "");
 	p.fs_id = p2.fs_id = fs_id;
 	/* From a held directory that moves, or from the root. */
 	if (base_handle && random_below(rng, 3) == 0) {
-		static const char *const from[] = { "..", "../..", "../../..", "../../secret", "../../../secret", "x", "y/z" };
+		static const char *const from[] = { "..",           "../..",           "../../..",
+						    "../../secret", "../../../secret", "x",
+						    "y/z" };
 
 		p.base_handle = base_handle;
-		snprintf(changed, sizeof(changed), "%s%s", from[random_below(rng, ARRAY_SIZE(from))],
+		snprintf(changed, sizeof(changed), "%s%s",
+			 from[random_below(rng, ARRAY_SIZE(from))],
 			 changes && type != RPC_TYPE_SetAttr ? "/made" : "");
 	}
 	p.path = BYTES(changed);
@@ -198,7 +218,8 @@ static void request(int sock, uint32_t fs_id, uint64_t base_handle, uint64_t *rn
 	switch (type) {
 	case RPC_TYPE_Open:
 		creates = random_below(rng, 2);
-		q.open.flags = GOFER__OPEN_FLAG__OPEN_READ | GOFER__OPEN_FLAG__OPEN_DONATE | GOFER__OPEN_FLAG__OPEN_ONLY_DONATED;
+		q.open.flags = GOFER__OPEN_FLAG__OPEN_READ | GOFER__OPEN_FLAG__OPEN_DONATE |
+			       GOFER__OPEN_FLAG__OPEN_ONLY_DONATED;
 		if (creates) {
 			p.follow = 0;
 			q.open.flags |= GOFER__OPEN_FLAG__OPEN_CREATE;
@@ -225,7 +246,8 @@ static void request(int sock, uint32_t fs_id, uint64_t base_handle, uint64_t *rn
 		break;
 	}
 	start = clock_ns();
-	e = raw_call_fd(sock, type, &q, type == RPC_TYPE_WriteFile ? "data" : NULL, type == RPC_TYPE_WriteFile ? 4 : 0, -1, &r);
+	e = raw_call_fd(sock, type, &q, type == RPC_TYPE_WriteFile ? "data" : NULL,
+			type == RPC_TYPE_WriteFile ? 4 : 0, -1, &r);
 	took = clock_ns() - start;
 	shared->requests++;
 	shared->longest_ns = MAX(shared->longest_ns, took);
@@ -336,7 +358,8 @@ int main(int argc, char **argv)
 			die("%s", base);
 		secret.ino[secret.n++] = st.st_ino;
 	}
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
 	if (shared == MAP_FAILED)
 		die("mmap");
 	fflush(stdout);
@@ -350,16 +373,20 @@ int main(int argc, char **argv)
 	shared->stop = true;
 	while (wait(&status) > 0)
 		failed |= status != 0;
-	printf("%lu s: %lu exchanges and moves; control: %lu escapes in %lu opens; gofer: %lu requests, %lu found what they asked for, %lu stopped, longest %.1f ms\n",
-	       seconds, shared->exchanges, shared->control_escapes, shared->control_opens, shared->requests, shared->reached,
-	       shared->stops, (double)shared->longest_ns / 1e6);
+	printf("%lu s: %lu exchanges and moves; control: %lu escapes in %lu opens; gofer: %lu "
+	       "requests, %lu found what they asked for, %lu stopped, longest %.1f ms\n",
+	       seconds, shared->exchanges, shared->control_escapes, shared->control_opens,
+	       shared->requests, shared->reached, shared->stops, (double)shared->longest_ns / 1e6);
 	for (int i = 1; i < 4096; i++)
 		if (shared->by_errno[i])
-			printf("  %-12s %lu\n", strerrorname_np(i) ? strerrorname_np(i) : "?", shared->by_errno[i]);
+			printf("  %-12s %lu\n", strerrorname_np(i) ? strerrorname_np(i) : "?",
+			       shared->by_errno[i]);
 	check(!failed, "every process ended well");
 	check(shared->control_escapes > 0, "the control escapes: the race is real");
 	check(shared->escapes == 0, "S16 S17 S19 escapes through the gofer: %lu", shared->escapes);
-	check(shared->reached > shared->requests / 100, "requests do arrive: %lu of %lu", shared->reached, shared->requests);
-	check(shared->longest_ns < UINT64_C(1000000000), "S27 no request starves: longest %.1f ms", (double)shared->longest_ns / 1e6);
+	check(shared->reached > shared->requests / 100, "requests do arrive: %lu of %lu",
+	      shared->reached, shared->requests);
+	check(shared->longest_ns < UINT64_C(1000000000), "S27 no request starves: longest %.1f ms",
+	      (double)shared->longest_ns / 1e6);
 	return proof_end();
 }
