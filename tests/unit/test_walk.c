@@ -339,16 +339,16 @@ FS_TEST(walk, S7_names_of_255_bytes_are_found_and_of_256_are_too_long)
 	expect_error(t, name, ENAMETOOLONG);
 }
 
-/* d/d/d/... `levels` deep below `dir`, made in steps. */
-static void make_deep(int dir, unsigned levels)
+/* name/name/... `levels` deep below `dir`, made in steps. */
+static void make_deep(int dir, const char *name, unsigned levels)
 {
 	int at = dup(dir);
 
 	for (unsigned i = 0; i < levels; i++) {
 		int next;
 
-		cr_assert_eq(mkdirat(at, "d", 0755), 0);
-		next = openat(at, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		cr_assert_eq(mkdirat(at, name, 0755), 0);
+		next = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		cr_assert_geq(next, 0);
 		close(at);
 		at = next;
@@ -356,18 +356,18 @@ static void make_deep(int dir, unsigned levels)
 	close(at);
 }
 
-static void remove_deep(int dir, unsigned levels)
+static void remove_deep(int dir, const char *name)
 {
-	/* Bottom-up would need long paths: let each level become the next. */
-	for (unsigned i = 0; i < levels; i++) {
-		if (faccessat(dir, "d/d", F_OK, 0) == 0) {
-			cr_assert_eq(renameat(dir, "d/d", dir, "next"), 0);
-			cr_assert_eq(unlinkat(dir, "d", AT_REMOVEDIR), 0);
-			cr_assert_eq(renameat(dir, "next", dir, "d"), 0);
-		} else {
-			(void)unlinkat(dir, "d", AT_REMOVEDIR);
-		}
+	char child[2 * PATH_NAME_MAX + 2];
+
+	/* From the top, as paths to the bottom would be too long: each level takes the place of the
+	 * one above it. */
+	(void)snprintf(child, sizeof(child), "%s/%s", name, name);
+	while (renameat(dir, child, dir, "next") == 0) {
+		cr_assert_eq(unlinkat(dir, name, AT_REMOVEDIR), 0);
+		cr_assert_eq(renameat(dir, "next", dir, name), 0);
 	}
+	cr_assert_eq(unlinkat(dir, name, AT_REMOVEDIR), 0);
 }
 
 static void repeat(char *out, size_t size, const char *what, unsigned n)
@@ -386,7 +386,7 @@ FS_TEST(walk, S7_long_paths_hold_few_descriptors_unless_they_come_back)
 	char path[2 * PATH_MAX], up[2 * PATH_MAX];
 	struct rlimit limit, few = { 40, 40 };
 
-	make_deep(t->tree, levels);
+	make_deep(t->tree, "d", levels);
 	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
 	few.rlim_max = limit.rlim_max;
 	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
@@ -415,18 +415,22 @@ FS_TEST(walk, S7_long_paths_hold_few_descriptors_unless_they_come_back)
 	append(path, sizeof(path), "../");
 	expect_object(t, path, "");
 	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-	remove_deep(t->tree, levels);
+	remove_deep(t->tree, "d");
 }
 
 FS_TEST(walk, S7_a_tree_deeper_than_a_path_is_walked_in_pieces)
 {
+	enum { NAME = 250, PER_PIECE = 15, PIECES = 20 };
 	_cleanup_node_ struct fs_node at = FS_NODE_NULL;
-	char path[PATH_MAX];
+	char name[PATH_NAME_MAX + 1], path[PATH_MAX];
 	int r = 0;
 
-	make_deep(t->tree, 6000);
-	repeat(path, sizeof(path), "d/", 2000);
-	for (int i = 0; i < 3 && r == 0; i++) {
+	repeat(name, sizeof(name), "n", NAME);
+	make_deep(t->tree, name, PER_PIECE * PIECES);
+	name[NAME] = '/';
+	name[NAME + 1] = '\0';
+	repeat(path, sizeof(path), name, PER_PIECE);
+	for (int i = 0; i < PIECES && r == 0; i++) {
 		struct walk_request q = request_for(t, path);
 		struct walk_result result;
 
@@ -442,7 +446,8 @@ FS_TEST(walk, S7_a_tree_deeper_than_a_path_is_walked_in_pieces)
 		cr_assert_eq(r, 0, "%d", r);
 	else
 		cr_assert_eq(r, -ENAMETOOLONG, "a path is all that pathwalk has: %d", r);
-	remove_deep(t->tree, 6000);
+	name[NAME] = '\0';
+	remove_deep(t->tree, name);
 }
 
 /* ---- bases ---- */
