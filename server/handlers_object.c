@@ -1,6 +1,6 @@
 /*
- * handlers_object.c - requests about the object that a path names: attributes, access, links, extended attributes. One walk, one
- * operation, one reply.
+ * handlers_object.c - requests about the object that a path names: attributes, access, links,
+ * extended attributes. One walk, one operation, one reply.
  */
 #include "server/session.h"
 
@@ -92,7 +92,8 @@ int handle_set_attr(struct request *r, const Gofer__SetAttrRequest *q)
 	if (e != 0)
 		return e;
 	if (node != &walk.node && (q->mask & GOFER__SET_ATTR_MASK__SET_SIZE)) {
-		/* By handle: what the handle was opened for decides, as in ftruncate(2), not what the file's mode says now. */
+		/* By handle: what the handle was opened for decides, as in ftruncate(2), not what
+		 * the file's mode says now. */
 		if (!(r->base[0]->flags & GOFER__OPEN_FLAG__OPEN_WRITE))
 			return r->base[0]->flags & GOFER__OPEN_FLAG__OPEN_PATH ? -EBADF : -EINVAL;
 		if (ftruncate(node->fd, q->size) < 0)
@@ -114,6 +115,23 @@ static const char *xattr_name(struct request *r, const ProtobufCBinaryData *name
 		text[name->len] = '\0';
 	}
 	return text;
+}
+
+/*
+ * Which attributes a client may change. user.* and the ACLs have owners and the kernel's checks.
+ * security.* and trusted.* are the host's own business (labels, file capabilities), and without a
+ * security module the kernel lets any owner write most of them.
+ */
+static int xattr_may_change(const char *name)
+{
+	if (strncmp(name, "user.", strlen("user.")) == 0 ||
+	    strcmp(name, "system.posix_acl_access") == 0 ||
+	    strcmp(name, "system.posix_acl_default") == 0)
+		return 0;
+	if (strncmp(name, "security.", strlen("security.")) == 0 ||
+	    strncmp(name, "trusted.", strlen("trusted.")) == 0)
+		return -EPERM;
+	return -EOPNOTSUPP;
 }
 
 int handle_get_xattr(struct request *r, const Gofer__GetXattrRequest *q)
@@ -177,7 +195,11 @@ int handle_set_xattr(struct request *r, const Gofer__SetXattrRequest *q)
 		return e;
 	if (!name)
 		return -EMSGSIZE;
-	e = request_fs(r)->ops->setxattr(request_fs(r), node, name, r->frame->data, r->frame->header.data_len, host_flags[q->flags]);
+	e = xattr_may_change(name);
+	if (e < 0)
+		return e;
+	e = request_fs(r)->ops->setxattr(request_fs(r), node, name, r->frame->data,
+					 r->frame->header.data_len, host_flags[q->flags]);
 	return e < 0 ? e : reply_object(r, node);
 }
 
@@ -192,6 +214,9 @@ int handle_remove_xattr(struct request *r, const Gofer__RemoveXattrRequest *q)
 		return e;
 	if (!name)
 		return -EMSGSIZE;
+	e = xattr_may_change(name);
+	if (e < 0)
+		return e;
 	e = request_fs(r)->ops->removexattr(request_fs(r), node, name);
 	return e < 0 ? e : reply_object(r, node);
 }
