@@ -124,61 +124,108 @@ static int timed_out(struct gofer_session *s, const struct rpc_info *rpc)
 			  (unsigned long long)(s->timeout / 1000000));
 }
 
-int session_call(struct gofer_session *s, const struct gofer_request *request, void *sink,
-		 struct gofer_reply *ret_reply)
+/* Sends one call. Its result is set here only where it could not be sent. */
+static void call_send(struct gofer_session *s, struct call *call, struct waiter *w,
+		      uint64_t deadline)
+{
+	_cleanup_packed_ struct packed p;
+	struct slot *slot = NULL;
+	int r;
+
+	p.buf = p.small;
+	call->answered = false;
+	r = packed_init(&p, s, &call->request);
+	if (r == 0) {
+		pthread_mutex_lock(&s->lock);
+		r = s->dead ? s->dead : slot_wait(s, deadline, &slot);
+		if (r == 0) {
+			call->tag = slot->tag;
+			packed_stamp(&p, s, slot->tag);
+			slot->rpc = p.rpc;
+			slot->expect = p.expect;
+			slot->sink = call->sink;
+			slot->call = call;
+			slot->waiter = w;
+			slot->state = SLOT_WAITING;
+			w->pending++;
+			w->done = false;
+		}
+		pthread_mutex_unlock(&s->lock);
+	}
+	if (r == 0)
+		r = session_send(s, &p, deadline);
+	if (r == 0)
+		return;
+	/* Not sent; only the session's end can have answered it nevertheless. */
+	pthread_mutex_lock(&s->lock);
+	if (!call->answered) {
+		if (slot) {
+			slot_answer(s, slot, r);
+			slot_free(s, slot);
+		}
+		call->result = r;
+		call->answered = true;
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* With the lock: nobody waits for these any more. */
+static void abandon(struct gofer_session *s, struct call *calls, size_t n, int result)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct slot *slot = calls[i].answered ? NULL : slot_find(s, calls[i].tag);
+
+		if (!slot)
+			continue;
+		slot->waiter = NULL;
+		slot->call = NULL;
+		slot->sink = NULL;
+		slot->state = SLOT_ZOMBIE;
+		calls[i].answered = true;
+		calls[i].result = result;
+		session_send_cancel(s, calls[i].tag);
+	}
+}
+
+void session_call_many(struct gofer_session *s, struct call *calls, size_t n)
 {
 	struct waiter w = waiter_new(WAIT_REPLY);
 	uint64_t deadline = now_ns() + s->timeout;
-	_cleanup_packed_ struct packed p;
-	struct slot *slot = NULL;
-	int r, handled = 0;
-	uint32_t tag;
+	int r = session_check(s), handled = 0;
+	bool late = false;
 
-	p.buf = p.small;
-	r = session_check(s);
-	if (r < 0)
-		return r;
-	r = packed_init(&p, s, request);
-	if (r < 0)
-		return r;
-
-	pthread_mutex_lock(&s->lock);
-	r = s->dead ? s->dead : slot_wait(s, deadline, &slot);
-	if (r < 0)
-		goto failed;
-	tag = slot->tag;
-	packed_stamp(&p, s, tag);
-	slot->rpc = p.rpc;
-	slot->expect = p.expect;
-	slot->sink = sink;
-	slot->waiter = &w;
-	slot->state = SLOT_WAITING;
-	pthread_mutex_unlock(&s->lock);
-
-	r = session_send(s, &p, deadline);
-
-	pthread_mutex_lock(&s->lock);
 	if (r < 0) {
-		if (!w.done && !s->dead)
-			slot_free(s, slot);
-	} else {
-		r = wait_for(s, &w, deadline, true, &handled);
-		if (r == -ETIMEDOUT) {
-			slot->waiter = NULL;
-			slot->sink = NULL;
-			slot->state = SLOT_ZOMBIE;
-			session_send_cancel(s, tag);
+		for (size_t i = 0; i < n; i++)
+			calls[i].result = r;
+		return;
+	}
+	w.done = true;
+	for (size_t i = 0; i < n; i++)
+		call_send(s, &calls[i], &w, deadline);
+	pthread_mutex_lock(&s->lock);
+	if (!w.done) {
+		r = wait_for(s, &w, deadline, n == 1, &handled);
+		if (r < 0) {
+			late = r == -ETIMEDOUT;
+			abandon(s, calls, n, r);
 		}
 	}
-	if (w.done)
-		r = w.result;
-failed:
 	pthread_mutex_unlock(&s->lock);
-	if (r == -ETIMEDOUT && !w.done)
-		return timed_out(s, p.rpc);
-	if (r == 0)
-		*ret_reply = w.reply;
-	return r;
+	if (late)
+		timed_out(s, rpc_find(calls[0].request.type));
+}
+
+int session_call(struct gofer_session *s, const struct gofer_request *request, void *sink,
+		 struct gofer_reply *ret_reply)
+{
+	struct call call;
+
+	call.request = *request;
+	call.sink = sink;
+	session_call_many(s, &call, 1);
+	if (call.result == 0)
+		*ret_reply = call.reply;
+	return call.result;
 }
 
 int gofer_call(struct gofer_session *s, const struct gofer_request *request,

@@ -40,6 +40,14 @@ void wake_slots(struct gofer_session *s)
 	wake_kind(s, WAIT_SLOT);
 }
 
+void slot_answer(struct gofer_session *s _unused_, struct slot *slot, int result)
+{
+	slot->call->result = result;
+	slot->call->answered = true;
+	if (--slot->waiter->pending == 0)
+		wake(slot->waiter);
+}
+
 void pass_leadership(struct gofer_session *s)
 {
 	if (!s->leader && s->waiters)
@@ -66,10 +74,9 @@ static void deliver(struct gofer_session *s, struct slot *slot, int result,
 {
 	switch (slot->state) {
 	case SLOT_WAITING:
-		slot->waiter->result = result;
 		if (result == 0)
-			slot->waiter->reply = *reply;
-		wake(slot->waiter);
+			slot->call->reply = *reply;
+		slot_answer(s, slot, result);
 		break;
 	case SLOT_ASYNC:
 		batch->items[batch->n++] =

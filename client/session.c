@@ -29,13 +29,10 @@ void session_kill(struct gofer_session *s, int error, const char *why)
 	(void)shutdown(s->sock, SHUT_RDWR);
 	for (uint32_t i = 0; i < s->n_slots; i++) {
 		struct slot *slot = &s->slots[i];
-		struct waiter *w = slot->waiter;
 
 		if (slot->state != SLOT_WAITING)
 			continue;
-		w->result = error;
-		w->done = true;
-		pthread_cond_signal(&w->cond);
+		slot_answer(s, slot, error);
 		slot_free(s, slot);
 	}
 	wake_any(s);

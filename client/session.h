@@ -68,8 +68,17 @@ struct waiter {
 	struct waiter *prev, *next;
 	enum wait_kind kind;
 	bool listed, done;
+	unsigned pending; /* WAIT_REPLY: calls without an answer */
+};
+
+/* One of the calls that a thread waits for together. */
+struct call {
+	struct gofer_request request;
+	void *sink; /* where the payload goes; NULL = into the reply's own memory */
 	int result;
-	struct gofer_reply reply;
+	struct gofer_reply reply; /* with result 0 */
+	uint32_t tag;             /* private */
+	bool answered;            /* private */
 };
 
 struct slot {
@@ -77,6 +86,7 @@ struct slot {
 	struct expect expect;
 	void *sink; /* where the payload goes; NULL = into the reply's own memory */
 	struct waiter *waiter;
+	struct call *call; /* SLOT_WAITING */
 	gofer_callback callback;
 	void *userdata;
 	uint32_t tag;
@@ -195,6 +205,8 @@ int batch_run(struct batch *batch);
 /* With the lock: wakes those for whom something changed. */
 void wake_any(struct gofer_session *s);
 void wake_slots(struct gofer_session *s);
+/* With the lock: a waiting call has its result. */
+void slot_answer(struct gofer_session *s, struct slot *slot, int result);
 /* With the lock: gives the leader's role to a follower if nobody has it. */
 void pass_leadership(struct gofer_session *s);
 
@@ -211,6 +223,10 @@ int reply_decode(const struct rpc_info *rpc, const struct expect *expect, const 
 int attr_check(const Gofer__Attr *a);
 
 /* ---- call.c ---- */
+/* Sends all, then waits for all, within one deadline. Each has its own result. At most CALL_MANY.
+ */
+enum { CALL_MANY = 8 };
+void session_call_many(struct gofer_session *s, struct call *calls, size_t n);
 /* gofer_call() with the payload going to `sink` (as large as what the request asks for). */
 int session_call(struct gofer_session *s, const struct gofer_request *request, void *sink,
 		 struct gofer_reply *ret_reply);

@@ -5,11 +5,25 @@
 
 #include <string.h>
 
+#include "common/packet.h"
+
+volatile sig_atomic_t pipe_signal;
+
+/* Short waits, so that a signal is noticed although the session goes on waiting after one. */
+enum { SLICE_MS = 100 };
+
 int pipe_wait(struct cli *c)
 {
-	int r = gofer_session_process(c->session, -1);
+	uint64_t deadline = now_ns() + (uint64_t)c->timeout_ms * 1000000;
 
-	return MIN(r, 0);
+	for (;;) {
+		int r = pipe_signal ? -EINTR : gofer_session_process(c->session, SLICE_MS);
+
+		if (r)
+			return MIN(r, 0);
+		if (now_ns() >= deadline)
+			return -ETIMEDOUT;
+	}
 }
 
 int pipe_submit(struct cli *c, const struct gofer_request *request, gofer_callback callback, void *userdata)
@@ -20,7 +34,7 @@ int pipe_submit(struct cli *c, const struct gofer_request *request, gofer_callba
 		if (r != -EAGAIN)
 			return r;
 		r = pipe_wait(c);
-		if (r < 0 && r != -EINTR)
+		if (r < 0)
 			return r;
 	}
 }

@@ -6,11 +6,15 @@
  */
 #pragma once
 
+#include <signal.h>
+
 #include "client/cli/cli.h"
 #include "proto/rpc.h"
 
 /* Sends, making room first if the server's limit of requests in flight is reached. 0 or -errno; the callback is not called on failure. */
 int pipe_submit(struct cli *c, const struct gofer_request *request, gofer_callback callback, void *userdata);
+/* The signal that arrived, where the verb catches any. */
+extern volatile sig_atomic_t pipe_signal;
 /* Handles at least one reply. -EINTR when a signal came first, -ETIMEDOUT when the server is silent. */
 int pipe_wait(struct cli *c);
 /* A Path message of `v` for `path`, borrowed. */

@@ -1,0 +1,38 @@
+/*
+ * file.h - inside libgofer: an open file. It has a donated descriptor, or a handle of the server,
+ * or both.
+ *
+ * Reading and writing go to the descriptor where there is one; a file opened for reading only then
+ * needs no handle at all, so that closing it costs no request. Changing attributes is always the
+ * server's business (it acts under the session's identity, which need not be this process's): where
+ * the file has no handle, the path that it was opened by is opened again, and used if it still
+ * names the same inode.
+ */
+#pragma once
+
+#include "client/namespace.h"
+
+struct gofer_file {
+	struct gofer_namespace *ns;
+	struct mount *mount;
+	int fd;          /* -EBADF: none */
+	uint64_t handle; /* 0: none */
+	uint32_t identity;
+	bool append;
+	int access; /* O_RDONLY, O_WRONLY, O_RDWR, O_PATH */
+	/*
+	 * What the server calls this inode, and what fstat(2) of the donated descriptor says here:
+	 * they differ where user namespaces do, and one file must not have two owners.
+	 */
+	uint64_t dev, ino;
+	uid_t server_uid, native_uid;
+	gid_t server_gid, native_gid;
+
+	pthread_mutex_t lock; /* offset */
+	uint64_t offset;      /* without a descriptor */
+	char path[];          /* from the filesystem's root: for opening it again */
+};
+
+/* Path that names the open file itself. -errno where there is no handle and none can be had. */
+int file_path(struct gofer_file *file, Gofer__Path *ret_path);
+int file_stat(struct gofer_file *file, Gofer__Attr *ret_attr);

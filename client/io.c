@@ -1,0 +1,419 @@
+/*
+ * io.c - reading and writing open files: natively on a donated descriptor, else by Read and Write
+ * requests.
+ *
+ * A transfer larger than a frame becomes several requests in flight at once. They complete in any
+ * order; what counts is the part up to the first that came short. Replies to Read say whether the
+ * file ended, so that no extra request is made to find out.
+ */
+#include <fcntl.h>
+#include <string.h>
+
+#include "client/file.h"
+
+static uint32_t chunk_size(const struct gofer_file *file)
+{
+	return file->mount->session->limits.max_data;
+}
+
+static int no_stop(struct gofer_file *file, struct call *call)
+{
+	if (call->result == 0 && call->reply.kind == GOFER_REPLY_STOP) {
+		gofer_reply_free(&call->reply);
+		call->result = session_violation(file->mount->session, "a stop without a path");
+	}
+	return call->result;
+}
+
+/* One request of a call by handle, for those that need nothing but the reply. */
+static int handle_call(struct gofer_file *file, uint16_t type, ProtobufCMessage *m,
+		       struct gofer_reply *ret_reply)
+{
+	struct call call = { .request = { .type = type, .message = m, .fd = -1 } };
+
+	session_call_many(file->mount->session, &call, 1);
+	if (no_stop(file, &call) < 0)
+		return call.result;
+	*ret_reply = call.reply;
+	return 0;
+}
+
+static int handle_call_simple(struct gofer_file *file, uint16_t type, ProtobufCMessage *m)
+{
+	struct gofer_reply reply;
+	int r = handle_call(file, type, m, &reply);
+
+	if (r == 0)
+		gofer_reply_free(&reply);
+	return r;
+}
+
+/* ---- read ---- */
+
+/* One round of up to CALL_MANY requests. Sets *ret_end where the file ended or a request came
+ * short. */
+static ssize_t read_round(struct gofer_file *file, uint8_t *buf, size_t size, uint64_t offset,
+			  bool *ret_end)
+{
+	Gofer__ReadRequest m[CALL_MANY];
+	struct call calls[CALL_MANY];
+	size_t chunk = chunk_size(file), n = 0, done = 0;
+	bool end = false;
+	int r = 0;
+
+	for (size_t at = 0; at < size && n < CALL_MANY; n++) {
+		m[n] = (Gofer__ReadRequest)GOFER__READ_REQUEST__INIT;
+		m[n].handle = file->handle;
+		m[n].offset = offset + at;
+		m[n].count = (uint32_t)MIN(chunk, size - at);
+		calls[n].request = (struct gofer_request){ .type = RPC_TYPE_Read,
+							   .message = &m[n].base,
+							   .fd = -1 };
+		calls[n].sink = buf + at;
+		at += m[n].count;
+	}
+	session_call_many(file->mount->session, calls, n);
+	for (size_t i = 0; i < n; i++) {
+		int result = no_stop(file, &calls[i]);
+
+		if (result == 0) {
+			if (!end) {
+				done += calls[i].reply.data_len;
+				end = ((Gofer__ReadReply *)calls[i].reply.message)->eof ||
+				      calls[i].reply.data_len < m[i].count;
+			}
+			gofer_reply_free(&calls[i].reply);
+		} else if (!end) {
+			end = true;
+			r = result;
+		}
+	}
+	*ret_end = end;
+	return done ? (ssize_t)done : r;
+}
+
+static ssize_t handle_read(struct gofer_file *file, void *buf, size_t size, uint64_t offset)
+{
+	size_t done = 0;
+	bool end = false;
+
+	/* Read takes no more in one call than Linux does. */
+	size = MIN(size, (size_t)0x7ffff000);
+	if (offset > INT64_MAX || size > INT64_MAX - offset)
+		return -EINVAL;
+	do {
+		ssize_t n =
+			read_round(file, (uint8_t *)buf + done, size - done, offset + done, &end);
+
+		if (n < 0)
+			return done ? (ssize_t)done : n;
+		done += (size_t)n;
+	} while (done < size && !end);
+	return (ssize_t)done;
+}
+
+ssize_t gofer_pread(struct gofer_file *file, void *buf, size_t size, uint64_t offset)
+{
+	ssize_t n;
+
+	if (file->fd >= 0) {
+		n = pread(file->fd, buf, size, (off_t)offset);
+		return n < 0 ? fail_path(-errno, "read", file->path) : n;
+	}
+	if (file->access == O_WRONLY || file->access == O_PATH)
+		return fail_path(-EBADF, "read", file->path);
+	n = handle_read(file, buf, size, offset);
+	return n < 0 ? fail_path((int)n, "read", file->path) : n;
+}
+
+ssize_t gofer_read(struct gofer_file *file, void *buf, size_t size)
+{
+	ssize_t n;
+
+	if (file->fd >= 0) {
+		n = read(file->fd, buf, size);
+		return n < 0 ? fail_path(-errno, "read", file->path) : n;
+	}
+	pthread_mutex_lock(&file->lock);
+	n = gofer_pread(file, buf, size, file->offset);
+	if (n > 0)
+		file->offset += (uint64_t)n;
+	pthread_mutex_unlock(&file->lock);
+	return n;
+}
+
+/* ---- write ---- */
+
+/* As read_round(). With append, one request at a time: each goes to the end as it is then. */
+static ssize_t write_round(struct gofer_file *file, const uint8_t *buf, size_t size,
+			   uint64_t offset, bool *ret_short, uint64_t *ret_end)
+{
+	Gofer__WriteRequest m[CALL_MANY];
+	struct call calls[CALL_MANY];
+	size_t chunk = chunk_size(file), n = 0, done = 0, most = file->append ? 1 : CALL_MANY;
+	/* Body and header of a Write, at their largest. */
+	size_t room = file->mount->session->limits.max_frame - FRAME_HEADER_SIZE - 32;
+	bool cut = false;
+	int r = 0;
+
+	chunk = MIN(chunk, room);
+	for (size_t at = 0; at < size && n < most; n++) {
+		m[n] = (Gofer__WriteRequest)GOFER__WRITE_REQUEST__INIT;
+		m[n].handle = file->handle;
+		m[n].offset = file->append ? 0 : offset + at;
+		calls[n].request = (struct gofer_request){ .type = RPC_TYPE_Write,
+							   .message = &m[n].base,
+							   .data = buf + at,
+							   .data_len = MIN(chunk, size - at),
+							   .fd = -1 };
+		calls[n].sink = NULL;
+		at += calls[n].request.data_len;
+	}
+	session_call_many(file->mount->session, calls, n);
+	for (size_t i = 0; i < n; i++) {
+		int result = no_stop(file, &calls[i]);
+
+		if (result == 0) {
+			const Gofer__WriteReply *w =
+				(const Gofer__WriteReply *)calls[i].reply.message;
+
+			if (!cut) {
+				done += w->count;
+				cut = w->count < calls[i].request.data_len;
+				*ret_end = w->offset + w->count;
+			}
+			gofer_reply_free(&calls[i].reply);
+		} else if (!cut) {
+			cut = true;
+			r = result;
+		}
+	}
+	*ret_short = cut;
+	return done ? (ssize_t)done : r;
+}
+
+static ssize_t handle_write(struct gofer_file *file, const void *buf, size_t size, uint64_t offset,
+			    uint64_t *ret_end)
+{
+	size_t done = 0;
+	bool cut = false;
+
+	size = MIN(size, (size_t)0x7ffff000);
+	if (offset > INT64_MAX || size > INT64_MAX - offset)
+		return -EINVAL;
+	while (done < size && !cut) {
+		ssize_t n = write_round(file, (const uint8_t *)buf + done, size - done,
+					offset + done, &cut, ret_end);
+
+		if (n < 0)
+			return done ? (ssize_t)done : n;
+		done += (size_t)n;
+	}
+	return (ssize_t)done;
+}
+
+static bool writable(const struct gofer_file *file)
+{
+	return file->access == O_WRONLY || file->access == O_RDWR;
+}
+
+ssize_t gofer_pwrite(struct gofer_file *file, const void *buf, size_t size, uint64_t offset)
+{
+	uint64_t end;
+	ssize_t n;
+
+	if (file->fd >= 0) {
+		n = pwrite(file->fd, buf, size, (off_t)offset);
+		return n < 0 ? fail_path(-errno, "write", file->path) : n;
+	}
+	n = writable(file) ? handle_write(file, buf, size, offset, &end) : -EBADF;
+	return n < 0 ? fail_path((int)n, "write", file->path) : n;
+}
+
+ssize_t gofer_write(struct gofer_file *file, const void *buf, size_t size)
+{
+	uint64_t end = 0;
+	ssize_t n;
+
+	if (file->fd >= 0) {
+		n = write(file->fd, buf, size);
+		return n < 0 ? fail_path(-errno, "write", file->path) : n;
+	}
+	if (!writable(file))
+		return fail_path(-EBADF, "write", file->path);
+	pthread_mutex_lock(&file->lock);
+	n = handle_write(file, buf, size, file->offset, &end);
+	if (n > 0)
+		file->offset = file->append ? end : file->offset + (uint64_t)n;
+	pthread_mutex_unlock(&file->lock);
+	return n < 0 ? fail_path((int)n, "write", file->path) : n;
+}
+
+/* ---- offset ---- */
+
+static off_t seek_hole(struct gofer_file *file, uint64_t offset, bool hole)
+{
+	Gofer__SeekRequest m = GOFER__SEEK_REQUEST__INIT;
+	struct gofer_reply reply;
+	off_t found;
+	int r;
+
+	m.handle = file->handle;
+	m.offset = offset;
+	m.hole = hole;
+	r = handle_call(file, RPC_TYPE_Seek, &m.base, &reply);
+	if (r < 0)
+		return r;
+	found = (off_t)((Gofer__SeekReply *)reply.message)->offset;
+	gofer_reply_free(&reply);
+	return found;
+}
+
+static off_t seek_to(struct gofer_file *file, uint64_t current, off_t offset, int whence)
+{
+	Gofer__Attr attr;
+	int64_t base = 0, sum;
+	int r;
+
+	switch (whence) {
+	case SEEK_SET:
+		break;
+	case SEEK_CUR:
+		base = (int64_t)current;
+		break;
+	case SEEK_END:
+		r = file_stat(file, &attr);
+		if (r < 0)
+			return r;
+		base = (int64_t)attr.size;
+		break;
+	case SEEK_DATA:
+	case SEEK_HOLE:
+		return offset < 0 ? -ENXIO : seek_hole(file, (uint64_t)offset, whence == SEEK_HOLE);
+	default:
+		return -EINVAL;
+	}
+	if (__builtin_add_overflow(base, (int64_t)offset, &sum))
+		return -EOVERFLOW;
+	return sum < 0 ? -EINVAL : sum;
+}
+
+off_t gofer_lseek(struct gofer_file *file, off_t offset, int whence)
+{
+	uint64_t current;
+	off_t at;
+
+	if (file->fd >= 0) {
+		at = lseek(file->fd, offset, whence);
+		return at < 0 ? fail_path(-errno, "seek", file->path) : at;
+	}
+	pthread_mutex_lock(&file->lock);
+	current = file->offset;
+	pthread_mutex_unlock(&file->lock);
+	at = seek_to(file, current, offset, whence);
+	if (at < 0)
+		return fail_path((int)at, "seek", file->path);
+	pthread_mutex_lock(&file->lock);
+	file->offset = (uint64_t)at;
+	pthread_mutex_unlock(&file->lock);
+	return at;
+}
+
+/* ---- what else is done to the contents ---- */
+
+int gofer_fsync(struct gofer_file *file, bool data_only)
+{
+	Gofer__SyncRequest m = GOFER__SYNC_REQUEST__INIT;
+	int r;
+
+	if (file->fd >= 0) {
+		r = (data_only ? fdatasync(file->fd) : fsync(file->fd)) < 0 ? -errno : 0;
+	} else {
+		m.handles = &file->handle;
+		m.n_handles = 1;
+		m.data_only = data_only;
+		r = handle_call_simple(file, RPC_TYPE_Sync, &m.base);
+	}
+	return r < 0 ? fail_path(r, "fsync", file->path) : 0;
+}
+
+int gofer_fallocate(struct gofer_file *file, int mode, uint64_t offset, uint64_t length)
+{
+	Gofer__AllocateRequest m = GOFER__ALLOCATE_REQUEST__INIT;
+	int r;
+
+	if (file->fd >= 0) {
+		r = fallocate(file->fd, mode, (off_t)offset, (off_t)length) < 0 ? -errno : 0;
+		return r < 0 ? fail_path(r, "fallocate", file->path) : 0;
+	}
+	switch (mode) {
+	case 0:
+		m.mode = GOFER__ALLOCATE_MODE__ALLOCATE_EXTEND;
+		break;
+	case FALLOC_FL_KEEP_SIZE:
+		m.mode = GOFER__ALLOCATE_MODE__ALLOCATE_KEEP_SIZE;
+		break;
+	case FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE:
+		m.mode = GOFER__ALLOCATE_MODE__ALLOCATE_PUNCH_HOLE;
+		break;
+	case FALLOC_FL_ZERO_RANGE:
+		m.mode = GOFER__ALLOCATE_MODE__ALLOCATE_ZERO_RANGE;
+		break;
+	default:
+		return fail_path(-EOPNOTSUPP, "fallocate", file->path);
+	}
+	m.handle = file->handle;
+	m.offset = offset;
+	m.length = length;
+	r = writable(file) ? handle_call_simple(file, RPC_TYPE_Allocate, &m.base) : -EBADF;
+	return r < 0 ? fail_path(r, "fallocate", file->path) : 0;
+}
+
+/* Where neither side can do it alone: through this process. */
+static ssize_t copy_through(struct gofer_file *in, uint64_t in_offset, struct gofer_file *out,
+			    uint64_t out_offset, size_t length)
+{
+	_cleanup_free_ void *buf = NULL;
+	ssize_t n;
+
+	length = MIN(length, (size_t)4 * FRAME_MAX_DATA);
+	buf = malloc(length ? length : 1);
+	if (!buf)
+		return -ENOMEM;
+	n = gofer_pread(in, buf, length, in_offset);
+	return n > 0 ? gofer_pwrite(out, buf, (size_t)n, out_offset) : n;
+}
+
+ssize_t gofer_copy_file_range(struct gofer_file *in, uint64_t in_offset, struct gofer_file *out,
+			      uint64_t out_offset, size_t length)
+{
+	Gofer__CopyRequest m = GOFER__COPY_REQUEST__INIT;
+	struct gofer_reply reply;
+	ssize_t n = -EXDEV;
+	int r;
+
+	if (in_offset > INT64_MAX || out_offset > INT64_MAX)
+		return fail_path(-EINVAL, "copy", in->path);
+	if (in->fd >= 0 && out->fd >= 0) {
+		off_t from = (off_t)in_offset, to = (off_t)out_offset;
+
+		n = copy_file_range(in->fd, &from, out->fd, &to, length, 0);
+		if (n < 0)
+			n = -errno;
+	} else if (in->handle && out->handle && in->mount->session == out->mount->session) {
+		m.source = in->handle;
+		m.source_offset = in_offset;
+		m.dest = out->handle;
+		m.dest_offset = out_offset;
+		m.length = MIN(length, (size_t)0x7ffff000);
+		r = handle_call(in, RPC_TYPE_Copy, &m.base, &reply);
+		n = r;
+		if (r == 0) {
+			n = (ssize_t)((Gofer__CopyReply *)reply.message)->count;
+			gofer_reply_free(&reply);
+		}
+	}
+	if (n == -EXDEV || n == -EOPNOTSUPP || n == -ENOSYS)
+		return copy_through(in, in_offset, out, out_offset, length);
+	return n < 0 ? fail_path((int)n, "copy", in->path) : n;
+}

@@ -1,0 +1,147 @@
+/*
+ * namespace.h - inside libgofer: mounts, the current directory, and lookups through them.
+ *
+ * Mental model. The server walks paths inside one filesystem and stops where only the client can
+ * know how to go on; the client knows where filesystems are mounted. A *lookup* is the state of one
+ * resolution: a place that is settled (a mount and a base in it, or a directory that exists only
+ * because mounts lie below it), and the text that is still to be walked from there. Before each
+ * request the text is checked for components that are mount points: there it is cut. A ".." in
+ * front of such a cut may only be cancelled against a name that the server has walked without
+ * meeting a link, so that prefix is asked about first.
+ *
+ * Locks: ns->lock guards the table of mounts and the current directory, and is never held during a
+ * request. Mounts and current directories are reference-counted, so that a lookup keeps what it
+ * started with.
+ */
+#pragma once
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "client/session.h"
+
+enum {
+	MAX_LINKS = 40,
+	DEFAULT_FOLLOW = 8,
+	MAX_ROUNDS = 128, /* requests of one resolution: links, cuts and turns */
+};
+
+struct mount {
+	_Atomic unsigned refs;
+	struct gofer_session *session;
+	uint32_t fs_id, follow;
+	bool read_only, donate;
+	size_t len;
+	char path[]; /* absolute, normalised: "/" or "/a/b" */
+};
+
+struct cwd {
+	_Atomic unsigned refs;
+	struct mount *mount; /* NULL: a directory that only mounts make */
+	uint64_t handle;     /* 0: the mount's root */
+	char path[];         /* absolute, normalised: what it was called when it was entered */
+};
+
+struct gofer_namespace {
+	pthread_rwlock_t lock;
+	struct mount **mounts;
+	size_t n_mounts;
+	struct cwd *cwd;
+	_Atomic mode_t umask;
+};
+
+struct mount *mount_ref(struct mount *m);
+void mount_unref(struct mount *m);
+struct cwd *cwd_ref(struct cwd *c);
+void cwd_unref(struct cwd *c);
+/* With ns->lock. The mount exactly at, or covering, an absolute normalised path; NULL. */
+struct mount *mount_at(struct gofer_namespace *ns, const char *path, size_t len);
+struct mount *mount_over(struct gofer_namespace *ns, const char *path, size_t len);
+/* Whether mounts lie below a path; the path itself does not count. */
+bool mounts_below(struct gofer_namespace *ns, const char *path, size_t len);
+
+/* ---- lookup.c ---- */
+
+struct lookup {
+	struct gofer_namespace *ns;
+	struct mount *mount; /* NULL: synthetic directory `pos` */
+	struct cwd *cwd;     /* the base, where it is the current directory */
+	bool crossings;      /* other mounts lie below this one */
+	bool missing; /* with -ENOENT: a last name in a synthetic directory, so that creating it is
+			 EROFS */
+	unsigned links;
+	size_t verify_end, cross_end; /* LOOKUP_VERIFY */
+	size_t pos_len, len;
+	char pos[PATH_MAX];      /* absolute, normalised: where the text starts */
+	char path[2 * PATH_MAX]; /* the text: relative, without leading slashes */
+};
+
+enum {
+	LOOKUP_SYNTHETIC = 1, /* the path leads to a directory that only mounts make */
+	LOOKUP_VERIFY = 2,
+	LOOKUP_CROSSED = 3,
+	LOOKUP_TOO_LARGE = 4, /* path_call() with inline_only */
+};
+
+int lookup_init(struct lookup *l, struct gofer_namespace *ns, const char *path);
+void lookup_deinit(struct lookup *l);
+#define _cleanup_lookup_ _cleanup_(lookup_deinit)
+/* Enters and leaves mounts as far as the text alone says. 0, LOOKUP_SYNTHETIC, LOOKUP_VERIFY,
+ * -errno. */
+int lookup_settle(struct lookup *l);
+/* After LOOKUP_VERIFY, where the server walked path[0..verify_end) without meeting a link. */
+void lookup_cross(struct lookup *l);
+/* 0 to go on, -errno (-ELOOP, -ENAMETOOLONG; -EPROTO for a stop that cannot be). */
+int lookup_stop(struct lookup *l, const Gofer__Stop *stop);
+/*
+ * The server followed links on its own. 0 where the result is good (the text then is that without
+ * links), LOOKUP_CROSSED where a mount of ours lay on the way (discard, go on with the text),
+ * -errno.
+ */
+int lookup_followed(struct lookup *l, Gofer__Followed *const *followed, size_t n, size_t walked);
+/* The absolute, normalised path of what the text names, once the server has walked it: buf holds
+ * PATH_MAX. */
+int lookup_absolute(const struct lookup *l, char *buf);
+
+/* ---- path_call.c ---- */
+
+struct path_call {
+	uint16_t type;
+	ProtobufCMessage *message;
+	struct lookup *lookup[2]; /* NULL: the Path is complete already */
+	Gofer__Path *path[2];     /* in the message; nofollow is the caller's */
+	const void *data;
+	size_t data_len;
+	int fd;
+	void *sink;
+	bool changes;     /* an Open that creates or truncates */
+	uint32_t donate;  /* Open: flags to add where the mount wants descriptors */
+	bool writes;      /* an Open for writing */
+	bool inline_only; /* WriteFile: LOOKUP_TOO_LARGE where the payload is beyond the server's
+			     inline limit */
+	int at_root; /* with a name: the result where the path is a mount's root; 0 = ask the server
+		      */
+	int stop_at_last; /* the result where the last component is a link; 0 = go on at its target
+			   */
+	struct gofer_session
+		*session; /* set by path_call(), or by the caller where no lookup says it */
+};
+/* One POSIX-shaped call: as many requests as the path needs, one in the simple case. 0 with a reply
+ * of kind OK, LOOKUP_SYNTHETIC, -errno. */
+int path_call(struct path_call *c, struct gofer_reply *ret_reply);
+/* As path_call(), for those who need no reply and where a synthetic directory gives an error. */
+int path_call_simple(struct path_call *c, int synthetic);
+/* Where a path leads: runs a Stat. 0 with attributes, -errno. The lookup's text is what the server
+ * walked. */
+int lookup_stat(struct lookup *l, bool nofollow, Gofer__Attr *ret_attr);
+/* After -ENOENT: the same for the directory that would hold the last component. The text ends in
+ * that name again. */
+int lookup_parent(struct lookup *l, bool nofollow);
+
+/* ---- attr.c ---- */
+void attr_to_stat(const Gofer__Attr *a, struct stat *ret_st);
+void attr_to_statx(const Gofer__Attr *a, struct statx *ret_stx);
+void attr_synthetic(const char *path, Gofer__Attr *ret_attr);
+/* times as utimensat(2) takes them; NULL = now. */
+int attr_set_times(Gofer__SetAttrRequest *m, const struct timespec times[2]);

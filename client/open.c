@@ -1,0 +1,296 @@
+/*
+ * open.c - opening and closing files. See file.h for what an open file is.
+ */
+#include <fcntl.h>
+#include <string.h>
+
+#include "client/file.h"
+
+#define IGNORED (O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_LARGEFILE)
+#define KNOWN                                                                                    \
+	(O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_DIRECTORY | O_NOFOLLOW | O_PATH | \
+	 O_TMPFILE | O_SYNC | O_DSYNC | O_NOATIME | IGNORED)
+
+/* The wire's flags for open(2)'s, or -EINVAL. */
+static int open_flags(int flags, uint32_t *ret_wire)
+{
+	static const struct {
+		int host;
+		uint32_t wire;
+	} map[] = {
+		{ O_TMPFILE, GOFER__OPEN_FLAG__OPEN_TMPFILE },
+		{ O_DIRECTORY, GOFER__OPEN_FLAG__OPEN_DIRECTORY },
+		{ O_SYNC, GOFER__OPEN_FLAG__OPEN_SYNC },
+		{ O_DSYNC, GOFER__OPEN_FLAG__OPEN_DSYNC },
+		{ O_CREAT, GOFER__OPEN_FLAG__OPEN_CREATE },
+		{ O_TRUNC, GOFER__OPEN_FLAG__OPEN_TRUNCATE },
+		{ O_APPEND, GOFER__OPEN_FLAG__OPEN_APPEND },
+		{ O_NOATIME, GOFER__OPEN_FLAG__OPEN_NOATIME },
+	};
+	uint32_t wire = 0;
+
+	if (flags & O_PATH) {
+		*ret_wire = GOFER__OPEN_FLAG__OPEN_PATH |
+			    (flags & O_DIRECTORY ? (uint32_t)GOFER__OPEN_FLAG__OPEN_DIRECTORY : 0);
+		return 0;
+	}
+	if ((flags & ~KNOWN) || (flags & O_ACCMODE) == O_ACCMODE)
+		return -EINVAL;
+	if ((flags & O_CREAT) && (flags & O_DIRECTORY))
+		return -EINVAL;
+	if ((flags & O_EXCL) && (flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY))))
+		wire |= GOFER__OPEN_FLAG__OPEN_EXCLUSIVE;
+	if ((flags & O_ACCMODE) != O_WRONLY)
+		wire |= GOFER__OPEN_FLAG__OPEN_READ;
+	if ((flags & O_ACCMODE) != O_RDONLY)
+		wire |= GOFER__OPEN_FLAG__OPEN_WRITE;
+	/* O_TMPFILE holds O_DIRECTORY, O_SYNC holds O_DSYNC: the larger first. */
+	flags &= ~(O_ACCMODE | O_EXCL | O_NOFOLLOW | IGNORED);
+	for (size_t i = 0; i < ARRAY_SIZE(map); i++)
+		if ((flags & map[i].host) == map[i].host) {
+			wire |= map[i].wire;
+			flags &= ~map[i].host;
+		}
+	if (flags)
+		return -EINVAL;
+	*ret_wire = wire;
+	return 0;
+}
+
+/* Whether the descriptor is as good as the handle would be. What can be put right is. */
+static bool usable(int fd, uint32_t wire)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if ((wire & GOFER__OPEN_FLAG__OPEN_SYNC) && (flags & O_SYNC) != O_SYNC)
+		return false;
+	if ((wire & GOFER__OPEN_FLAG__OPEN_DSYNC) && !(flags & O_DSYNC))
+		return false;
+	if ((wire & GOFER__OPEN_FLAG__OPEN_APPEND) && !(flags & O_APPEND))
+		return fcntl(fd, F_SETFL, flags | O_APPEND) == 0;
+	return true;
+}
+
+/* The text from the filesystem's root, as long as the base was where it was called. */
+static int path_from_root(const struct lookup *l, char *buf, size_t *ret_len)
+{
+	size_t skip = l->mount->len > 1 ? l->mount->len : 0;
+	int r = lookup_absolute(l, buf);
+
+	if (r < 0)
+		return r;
+	if (buf[skip] == '/')
+		skip++;
+	*ret_len = strlen(buf + skip);
+	memmove(buf, buf + skip, *ret_len + 1);
+	return 0;
+}
+
+static int file_new(struct lookup *l, uint32_t wire, int flags, struct gofer_reply *reply,
+		    struct gofer_file **ret_file)
+{
+	const Gofer__OpenReply *m = (const Gofer__OpenReply *)reply->message;
+	struct gofer_file *file;
+	char path[PATH_MAX];
+	size_t len = 0;
+
+	/* Only for opening again; a path too long for that is no reason to fail. */
+	if (path_from_root(l, path, &len) < 0)
+		len = 0;
+	file = malloc(sizeof(*file) + len + 1);
+	if (!file)
+		return -ENOMEM;
+	memcpy(file->path, path, len);
+	file->path[len] = '\0';
+	file->ns = l->ns;
+	file->mount = mount_ref(l->mount);
+	file->handle = m->handle;
+	file->identity = l->mount->session->identity;
+	file->append = wire & GOFER__OPEN_FLAG__OPEN_APPEND;
+	file->access = flags & O_PATH ? O_PATH : flags & O_ACCMODE;
+	file->dev = m->attr->dev;
+	file->ino = m->attr->ino;
+	file->server_uid = file->native_uid = m->attr->uid;
+	file->server_gid = file->native_gid = m->attr->gid;
+	file->offset = 0;
+	file->fd = -EBADF;
+	pthread_mutex_init(&file->lock, NULL);
+	if (reply->fd >= 0 && (m->handle == 0 || usable(reply->fd, wire))) {
+		struct stat st;
+
+		file->fd = TAKE_FD(reply->fd);
+		if (fstat(file->fd, &st) == 0) {
+			file->native_uid = st.st_uid;
+			file->native_gid = st.st_gid;
+		}
+	}
+	*ret_file = file;
+	return 0;
+}
+
+static int open_path(struct gofer_namespace *ns, const char *path, int flags, mode_t mode,
+		     struct gofer_file **ret_file)
+{
+	const uint32_t creates = GOFER__OPEN_FLAG__OPEN_CREATE | GOFER__OPEN_FLAG__OPEN_TMPFILE;
+	const uint32_t places = GOFER__OPEN_FLAG__OPEN_PATH | GOFER__OPEN_FLAG__OPEN_DIRECTORY;
+	/* What a donated descriptor might not carry needs the handle beside it. */
+	const uint32_t handled = GOFER__OPEN_FLAG__OPEN_WRITE | GOFER__OPEN_FLAG__OPEN_SYNC |
+				 GOFER__OPEN_FLAG__OPEN_DSYNC;
+	Gofer__OpenRequest m = GOFER__OPEN_REQUEST__INIT;
+	Gofer__Path where = GOFER__PATH__INIT;
+	_cleanup_lookup_ struct lookup l;
+	struct path_call c = { .type = RPC_TYPE_Open,
+			       .message = &m.base,
+			       .lookup = { &l },
+			       .path = { &where },
+			       .fd = -1 };
+	struct gofer_reply reply;
+	uint32_t wire = 0;
+	int r;
+
+	r = lookup_init(&l, ns, path);
+	if (r == 0)
+		r = open_flags(flags, &wire);
+	if (r < 0)
+		return r;
+	m.path = &where;
+	m.flags = wire;
+	if (wire & creates) {
+		m.mode = mode & 07777;
+		m.umask = atomic_load(&ns->umask);
+	}
+	where.nofollow = flags & O_NOFOLLOW;
+	c.changes = wire & (creates | GOFER__OPEN_FLAG__OPEN_TRUNCATE);
+	c.writes = wire & GOFER__OPEN_FLAG__OPEN_WRITE;
+	c.donate = wire & places    ? 0
+		   : wire & handled ? (uint32_t)GOFER__OPEN_FLAG__OPEN_DONATE
+				    : (uint32_t)(GOFER__OPEN_FLAG__OPEN_DONATE |
+						 GOFER__OPEN_FLAG__OPEN_ONLY_DONATED);
+	c.stop_at_last = flags & O_NOFOLLOW ? -ELOOP : 0;
+	r = path_call(&c, &reply);
+	if (r == LOOKUP_SYNTHETIC)
+		return wire & (creates | GOFER__OPEN_FLAG__OPEN_WRITE) ? -EISDIR : -EACCES;
+	if (r < 0)
+		return r;
+	r = file_new(&l, wire, flags, &reply, ret_file);
+	if (r < 0)
+		gofer_handle_close(l.mount->session, ((Gofer__OpenReply *)reply.message)->handle);
+	gofer_reply_free(&reply);
+	return r;
+}
+
+int gofer_open(struct gofer_namespace *ns, const char *path, int flags, mode_t mode,
+	       struct gofer_file **ret_file)
+{
+	int r = open_path(ns, path, flags, mode, ret_file);
+
+	return r < 0 ? fail_path(r, "open", path) : 0;
+}
+
+int gofer_close(struct gofer_file *file)
+{
+	if (!file)
+		return 0;
+	fd_close(file->fd);
+	if (file->handle)
+		gofer_handle_close(file->mount->session, file->handle);
+	mount_unref(file->mount);
+	pthread_mutex_destroy(&file->lock);
+	free(file);
+	return 0;
+}
+
+int gofer_fileno(struct gofer_file *file)
+{
+	return file->fd >= 0 ? file->fd : -ENODATA;
+}
+
+/* ---- the open file as a place ---- */
+
+static void place(struct gofer_file *file, uint64_t handle, Gofer__Path *ret_path)
+{
+	*ret_path = (Gofer__Path)GOFER__PATH__INIT;
+	ret_path->fs_id = file->mount->fs_id;
+	ret_path->base_handle = handle;
+	ret_path->identity = file->identity;
+}
+
+/* A handle for a file that has only a descriptor. */
+static int reopen(struct gofer_file *file, uint64_t *ret_handle)
+{
+	Gofer__OpenRequest m = GOFER__OPEN_REQUEST__INIT;
+	Gofer__Path where;
+	struct path_call c = { .type = RPC_TYPE_Open,
+			       .message = &m.base,
+			       .path = { &where },
+			       .session = file->mount->session,
+			       .stop_at_last = -ESTALE,
+			       .fd = -1 };
+	const Gofer__OpenReply *opened;
+	struct gofer_reply reply;
+	int r = 0;
+
+	place(file, 0, &where);
+	where.path = (ProtobufCBinaryData){ strlen(file->path), (uint8_t *)file->path };
+	where.nofollow = true;
+	m.path = &where;
+	m.flags = GOFER__OPEN_FLAG__OPEN_PATH;
+	r = path_call(&c, &reply);
+	if (r == -ENOENT || r == -ENOTDIR || r == -ESTALE)
+		return fail_words(-ESTALE, "%s was renamed or removed since it was opened",
+				  file->path);
+	if (r < 0)
+		return r;
+	opened = (const Gofer__OpenReply *)reply.message;
+	if (opened->attr->dev == file->dev && opened->attr->ino == file->ino) {
+		*ret_handle = opened->handle;
+	} else {
+		gofer_handle_close(file->mount->session, opened->handle);
+		r = fail_words(-ESTALE, "%s is another file than the one that was opened",
+			       file->path);
+	}
+	gofer_reply_free(&reply);
+	return r;
+}
+
+int file_path(struct gofer_file *file, Gofer__Path *ret_path)
+{
+	uint64_t handle;
+	int r = 0;
+
+	pthread_mutex_lock(&file->lock);
+	handle = file->handle;
+	if (!handle) {
+		r = reopen(file, &handle);
+		if (r == 0)
+			file->handle = handle;
+	}
+	pthread_mutex_unlock(&file->lock);
+	if (r < 0)
+		return r;
+	place(file, handle, ret_path);
+	return 0;
+}
+
+int file_stat(struct gofer_file *file, Gofer__Attr *ret_attr)
+{
+	Gofer__StatRequest m = GOFER__STAT_REQUEST__INIT;
+	struct gofer_request request = { .type = RPC_TYPE_Stat, .message = &m.base, .fd = -1 };
+	struct gofer_reply reply;
+	Gofer__Path where;
+	int r;
+
+	r = file_path(file, &where);
+	if (r < 0)
+		return r;
+	m.path = &where;
+	r = session_call(file->mount->session, &request, NULL, &reply);
+	if (r < 0)
+		return r;
+	if (reply.kind == GOFER_REPLY_OK)
+		*ret_attr = *((Gofer__StatReply *)reply.message)->attr;
+	else
+		r = session_violation(file->mount->session, "a stop without a path");
+	gofer_reply_free(&reply);
+	return r;
+}
