@@ -115,17 +115,19 @@ struct path_call {
 	size_t data_len;
 	int fd;
 	void *sink;
-	bool changes;     /* an Open that creates or truncates */
-	uint32_t donate;  /* Open: flags to add where the mount wants descriptors */
-	bool writes;      /* an Open for writing */
-	bool inline_only; /* WriteFile: LOOKUP_TOO_LARGE where the payload is beyond the server's
-			     inline limit */
-	int at_root; /* with a name: the result where the path is a mount's root; 0 = ask the server
-		      */
-	int stop_at_last; /* the result where the last component is a link; 0 = go on at its target
-			   */
-	struct gofer_session
-		*session; /* set by path_call(), or by the caller where no lookup says it */
+	/* set by path_call(), or by the caller where no lookup says it */
+	struct gofer_session *session;
+	/* where the second path must lead: elsewhere is -EXDEV */
+	const struct mount *mount;
+	uint32_t donate; /* Open: flags to add where the mount wants descriptors */
+	bool changes;    /* an Open that creates or truncates */
+	bool writes;     /* an Open for writing */
+	/* WriteFile: LOOKUP_TOO_LARGE where the payload is beyond the server's inline limit */
+	bool inline_only;
+	/* with a name: the result where the path is a mount's root; 0 = ask the server */
+	int at_root;
+	/* the result where the last component is a link; 0 = go on at its target */
+	int stop_at_last;
 };
 /* One POSIX-shaped call: as many requests as the path needs, one in the simple case. 0 with a reply
  * of kind OK, LOOKUP_SYNTHETIC, -errno. */
