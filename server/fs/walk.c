@@ -559,7 +559,8 @@ int walk_open(const struct walk_request *request, int flags, struct walk_result 
 		return r;
 	place = TAKE_NODE(ret->node);
 	r = fs->ops->open(fs, &place, flags, &ret->node);
-	if (r == 0 && flags & O_TRUNC)
+	/* Of what was opened: O_TRUNC changed it, and a place may be only a path. */
+	if (r == 0)
 		r = fs->ops->getattr(fs, &ret->node, &ret->attr);
 	if (r < 0)
 		fs_node_deinit(&ret->node);
