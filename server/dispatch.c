@@ -196,6 +196,7 @@ static void execute_frame(struct worker *w, struct packet *p, const struct frame
 	if (s->server->log_requests && log_allow(&w->log_limit, 1000))
 		log_request(&r, e, ns);
 
+	packet_frame_done(s, p);
 	if (e == REQUEST_STOP)
 		reply_stop(w, frame, r.stop);
 	else if (e < 0)
@@ -222,11 +223,9 @@ void packet_execute(struct worker *w, struct packet *p, bool control_only)
 		/* Replies that are ready do not wait for one that may take long. */
 		if (rpc && (rpc->flags & RPC_BLOCKS))
 			(void)reply_flush(w);
-		if (!(p->done & bit))
+		if (p->done & bit)
+			packet_frame_done(s, p); /* refused on arrival */
+		else
 			execute_frame(w, p, frame);
-		pthread_mutex_lock(&s->lock);
-		p->done |= bit;
-		p->next++;
-		pthread_mutex_unlock(&s->lock);
 	}
 }

@@ -7,6 +7,7 @@
  */
 #include "server/session.h"
 
+#include <malloc.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -48,6 +49,16 @@ static struct worker *worker_free(struct worker *w)
 	return NULL;
 }
 
+/* How many of its frames the client still waits for. */
+static uint32_t packet_waiting(const struct packet *p)
+{
+	uint32_t n = 0;
+
+	for (unsigned i = 0; i < p->n_frames; i++)
+		n += !(p->done & UINT64_C(1) << i) && !(p->frames[i].header.flags & FRAME_NO_REPLY);
+	return n;
+}
+
 static void packet_link(struct session *s, struct packet *p)
 {
 	p->live_prev = NULL;
@@ -55,7 +66,7 @@ static void packet_link(struct session *s, struct packet *p)
 	if (s->live)
 		s->live->live_prev = p;
 	s->live = p;
-	s->in_flight += p->n_frames;
+	s->in_flight += packet_waiting(p);
 }
 
 static void packet_unlink(struct session *s, struct packet *p)
@@ -66,7 +77,21 @@ static void packet_unlink(struct session *s, struct packet *p)
 		s->live = p->live_next;
 	if (p->live_next)
 		p->live_next->live_prev = p->live_prev;
-	s->in_flight -= p->n_frames;
+	s->in_flight -= packet_waiting(p);
+}
+
+/*
+ * Before the reply to the frame `next` leaves: the client may use its tag and its place among those in flight again as soon as it
+ * has read it, which may be before this thread runs again.
+ */
+void packet_frame_done(struct session *s, struct packet *p)
+{
+	pthread_mutex_lock(&s->lock);
+	s->in_flight -= packet_waiting(p);
+	p->done |= UINT64_C(1) << p->next;
+	s->in_flight += packet_waiting(p);
+	p->next++;
+	pthread_mutex_unlock(&s->lock);
 }
 
 static bool tag_is_live(const struct session *s, const struct packet *except, uint32_t tag)
@@ -88,7 +113,7 @@ static void packet_admit(struct worker *w, struct packet *p)
 	uint64_t refused_tag = 0, refused_busy = 0;
 
 	pthread_mutex_lock(&s->lock);
-	for (unsigned i = 0; i < p->n_frames; i++) {
+	for (unsigned i = 0, wanted = 0; i < p->n_frames; i++) {
 		const struct frame_header *h = &p->frames[i].header;
 		bool twice = tag_is_live(s, p, h->tag);
 
@@ -98,8 +123,10 @@ static void packet_admit(struct worker *w, struct packet *p)
 			continue; /* its tag names nothing */
 		if (twice)
 			refused_tag |= UINT64_C(1) << i;
-		else if (s->in_flight + i >= s->server->limits.max_in_flight)
+		else if (s->in_flight + wanted >= s->server->limits.max_in_flight)
 			refused_busy |= UINT64_C(1) << i;
+		else
+			wanted++;
 		p->done |= (refused_tag | refused_busy) & UINT64_C(1) << i;
 	}
 	p->worker = w;
@@ -429,6 +456,9 @@ int session_run(const struct server *server, int sock, const struct peer *peer, 
 	struct session *s = calloc(1, sizeof(*s));
 	int r = first && s ? 0 : -ENOMEM;
 
+	/* Past eight arenas glibc reads the number of CPUs from /sys, which is not there and not allowed; and threads that come and
+	 * go should not each keep one. */
+	(void)mallopt(M_ARENA_MAX, 2);
 	if (r == 0)
 		r = session_init(s, server, sock, peer, proc_fd);
 	if (r == 0)

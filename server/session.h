@@ -79,7 +79,7 @@ struct session {
 	uint64_t next_serial;
 	struct packet *live;
 	struct packet *queue_head, **queue_tail;
-	uint32_t in_flight; /* frames in live packets without a reply */
+	uint32_t in_flight; /* frames in live packets that the client waits for */
 	uint32_t threads, idle;
 	struct worker *workers;
 
@@ -193,6 +193,8 @@ static inline struct fs *request_fs(const struct request *r)
 /* Executes the packet's frames from packet->next on. With control_only: stops before the first that
  * is not RPC_CONTROL. */
 void packet_execute(struct worker *w, struct packet *p, bool control_only);
+/* Marks the frame `next` as answered, and goes on to the one after it. */
+void packet_frame_done(struct session *s, struct packet *p);
 /* Parses the frames of p->bytes; -EPROTO where framing is broken or descriptors do not match. */
 int packet_parse(struct packet *p, const struct packet_in *in);
 
