@@ -151,9 +151,7 @@ static bool reply_escapes(const struct raw_reply *r)
 		const Gofer__ReadDirReply *m = (const Gofer__ReadDirReply *)r->message;
 
 		for (size_t i = 0; i < m->n_entries; i++)
-			if (attr_is_secret(m->entries[i]->attr) ||
-			    (m->entries[i]->name.len == 6 &&
-			     !memcmp(m->entries[i]->name.data, "secret", 6)))
+			if (attr_is_secret(m->entries[i]->attr))
 				return true;
 	}
 	return false;
