@@ -199,7 +199,7 @@ lint: $(GEN_H) ## clang-tidy, cppcheck, shellcheck, and a build with clang
 	shellcheck -x $(SCRIPTS)
 	cppcheck --quiet --std=c11 --language=c --error-exitcode=1 --enable=warning,portability --inline-suppr -j $(shell nproc) \
 		--suppressions-list=tests/cppcheck.suppress -I. -I$(BUILD)/gen -D_GNU_SOURCE $(SOURCES)
-	printf '%s\0' $(SOURCES) | xargs -0 -n 4 -P $(shell nproc) sh -c \
+	printf '%s\0' $(SOURCES) | xargs -0 -n 1 -P $(shell nproc) sh -c \
 		'clang-tidy --quiet --warnings-as-errors="*" "$$@" -- -std=gnu17 $(WARN) $(subst ",\",$(CPPFLAGS)) $(PKG_CFLAGS) 2>/dev/null' tidy
 
 format: ## Apply .clang-format
