@@ -154,12 +154,41 @@ bool cli_is_fatal(int error)
 	return error == -ENOTCONN || error == -ETIMEDOUT || error == -EPIPE || error == -ECONNRESET || error == -EPROTO;
 }
 
+static void print_stats(struct cli *c)
+{
+	struct gofer_stats stats;
+	json_t *rpcs = json_object(), *all = json_object();
+	uint64_t total = 0;
+
+	gofer_session_flush(c->session);
+	gofer_session_get_stats(c->session, &stats);
+	for (unsigned type = 0; type < ARRAY_SIZE(stats.requests); type++) {
+		const char *name = gofer_rpc_name(type);
+
+		if (!stats.requests[type] || !name)
+			continue;
+		json_object_set_new(rpcs, name, json_integer((json_int_t)stats.requests[type]));
+		if (strcmp(name, "Hello") != 0)
+			total += stats.requests[type];
+	}
+	json_object_set_new(all, "rpcs", rpcs);
+	json_object_set_new(all, "total", json_integer((json_int_t)total));
+	json_object_set_new(all, "bytes_in", json_integer((json_int_t)stats.bytes_in));
+	json_object_set_new(all, "bytes_out", json_integer((json_int_t)stats.bytes_out));
+	json_dumpf(all, stderr, 0);
+	fputc('\n', stderr);
+	json_decref(all);
+}
+
 void cli_exit(struct cli *c)
 {
 	if (cli_on_exit)
 		cli_on_exit();
-	c->status = CLI_FAILED;
-	exit(cli_end(c));
+	fflush(stdout);
+	if (c->session && c->stats)
+		print_stats(c);
+	/* Not through the session's end: what is in flight would be called back into a verb that has stopped. */
+	_exit(CLI_FAILED);
 }
 
 void cli_error(struct cli *c, int error, const char *what, const char *where)
@@ -199,32 +228,6 @@ void cli_warn(struct cli *c, const char *format, ...)
 	shown = cli_alloc(4 * (size_t)n + 1);
 	fflush(stdout);
 	fprintf(stderr, "gofer: %s: %s\n", c->spec->verb, path_escape(text, (size_t)n, shown, 4 * (size_t)n + 1));
-}
-
-static void print_stats(struct cli *c)
-{
-	struct gofer_stats stats;
-	json_t *rpcs = json_object(), *all = json_object();
-	uint64_t total = 0;
-
-	gofer_session_flush(c->session);
-	gofer_session_get_stats(c->session, &stats);
-	for (unsigned type = 0; type < ARRAY_SIZE(stats.requests); type++) {
-		const char *name = gofer_rpc_name(type);
-
-		if (!stats.requests[type] || !name)
-			continue;
-		json_object_set_new(rpcs, name, json_integer((json_int_t)stats.requests[type]));
-		if (strcmp(name, "Hello") != 0)
-			total += stats.requests[type];
-	}
-	json_object_set_new(all, "rpcs", rpcs);
-	json_object_set_new(all, "total", json_integer((json_int_t)total));
-	json_object_set_new(all, "bytes_in", json_integer((json_int_t)stats.bytes_in));
-	json_object_set_new(all, "bytes_out", json_integer((json_int_t)stats.bytes_out));
-	json_dumpf(all, stderr, 0);
-	fputc('\n', stderr);
-	json_decref(all);
 }
 
 int cli_end(struct cli *c)

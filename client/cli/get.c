@@ -1034,7 +1034,7 @@ static void get_one(struct get *g, struct cli_path *from, const char *dest, bool
 	if (pipe_signal) {
 		clean_up();
 		fprintf(stderr, "gofer: get: interrupted\n");
-		exit(128 + pipe_signal);
+		_exit(128 + pipe_signal);
 	}
 	running = NULL;
 }

@@ -891,17 +891,13 @@ static void run_all(struct put *p)
 	}
 }
 
-static struct put *running;
-
-static void clean_up(void)
+/* Temporary names on the server; once it is gone, nobody can remove them from here. */
+static void clean_up(struct put *p)
 {
-	struct put *p = running;
-
-	running = NULL;
-	if (p)
-		copy_progress_end(&p->progress);
+	copy_progress_end(&p->progress);
 	/* Answers first: an Open in flight may still make a name. */
-	for (struct item *item = p ? p->items : NULL; item; item = item->next)
+	gofer_session_drain(p->c->session);
+	for (struct item *item = p->items; item; item = item->next)
 		if (item->temp)
 			gofer_unlink(p->v->ns, item->temp);
 }
@@ -957,7 +953,8 @@ static void put_one(struct put *p, const char *source, struct cli_path *to, bool
 		free(real);
 	} else if (S_ISDIR(st.st_mode) && !*name) {
 		above = cli_strdup(source);
-		name = (free(name), cli_strdup("."));
+		free(name);
+		name = cli_strdup(".");
 	} else {
 		above = strchr(source, '/') ? cli_dirname(source) : cli_strdup(".");
 		if (*source != '/' && strcmp(above, "/") == 0) {
@@ -976,21 +973,13 @@ static void put_one(struct put *p, const char *source, struct cli_path *to, bool
 	p->v = to->volume;
 	p->no_xattr = p->o.no_xattr;
 	p->no_owner = false;
-	running = p;
-	cli_on_exit = clean_up;
 	take(p, top, name, path, fd, &st);
 	run_all(p);
 	if (pipe_signal) {
-		/* What was sent is done or not by the time its answer is here; then the names are known. */
-		int signal = pipe_signal;
-
-		gofer_session_drain(p->c->session);
-		clean_up();
+		clean_up(p);
 		fprintf(stderr, "gofer: put: interrupted\n");
-		gofer_session_close(p->c->session);
-		exit(128 + signal);
+		_exit(128 + pipe_signal);
 	}
-	running = NULL;
 	local_unref(&p->tree, top->local);
 	free(top);
 }
