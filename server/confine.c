@@ -371,19 +371,19 @@ static int close_others(const struct server *server, int sock, int proc_fd)
 	return syscall(SYS_close_range, next, ~0U, 0) < 0 ? -errno : 0;
 }
 
-static int limit_resources(const struct server *server, char *detail, size_t size)
+/* Lowers the session's limit of handles to what the system gives: a client is told the truth in
+ * Hello. */
+static int limit_resources(struct server *server, char *detail, size_t size)
 {
-	/* Handles, what requests hold while they run (a stack of descriptors per thread), and a
-	 * reserve. */
-	rlim_t files = (rlim_t)server->limits.max_handles + server->limits.max_threads * 256 +
-		       server->n_volumes + 64;
+	/* What requests hold while they run (a stack of descriptors per thread), and a reserve. */
+	rlim_t reserve = server->limits.max_threads * 256 + server->n_volumes + 64;
+	rlim_t files = server->limits.max_handles + reserve;
 	struct rlimit none = { 0, 0 }, limit;
 
 	if (setrlimit(RLIMIT_CORE, &none) < 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return -errno;
 	if (limit.rlim_max < files && limit.rlim_max != RLIM_INFINITY) {
-		/* Raising the hard limit is root's; without it, the session's limit of handles is
-		 * what the system gives. */
+		/* Raising the hard limit takes a privilege. */
 		struct rlimit higher = { files, files };
 
 		if (setrlimit(RLIMIT_NOFILE, &higher) < 0)
@@ -392,7 +392,11 @@ static int limit_resources(const struct server *server, char *detail, size_t siz
 	limit = (struct rlimit){ files, files };
 	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return -errno;
-	snprintf(detail, size, "%llu descriptors, no core dumps", (unsigned long long)files);
+	if (files <= reserve)
+		return -EMFILE;
+	server->limits.max_handles = MIN(server->limits.max_handles, files - reserve);
+	snprintf(detail, size, "%llu descriptors, %u of them handles, no core dumps",
+		 (unsigned long long)files, server->limits.max_handles);
 	return 0;
 }
 
