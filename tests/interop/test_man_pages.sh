@@ -21,7 +21,7 @@ for page in client/cli/man/*.scd; do
 done
 
 # Without the markup, one word a line.
-sed -E 's/[*_]//g' client/cli/man/*.1.scd | tr -s '[:space:],;()=[]|' '\n' | sort -u >"$tmp/words"
+sed -E 's/[*_]//g; s/:( |$)/ /g' client/cli/man/*.1.scd | tr -s '[:space:],;()=[]|' '\n' | sort -u >"$tmp/words"
 "$GOFER" --help >"$tmp/help"
 verbs=$(sed -nE '/^Verbs:/,/^Options/s/^  ([a-z]+) .*/\1/p' "$tmp/help")
 [[ $(wc -w <<<"$verbs") -ge 25 ]] || {
