@@ -1,6 +1,7 @@
 /*
- * args.c - options. Each verb declares its own in a table; this turns the table into getopt_long(3)'s form, adds the options
- * that every verb has, and prints --help from it, so that help, parsing and completion (which reads --help) cannot disagree.
+ * args.c - options. Each verb declares its own in a table; this turns the table into
+ * getopt_long(3)'s form, adds the options that every verb has, and prints --help from it, so that
+ * help, parsing and completion (which reads --help) cannot disagree.
  */
 #include "client/cli/cli.h"
 
@@ -11,10 +12,15 @@
 enum { KEY_HELP = 10000, KEY_SERVER, KEY_TIMEOUT, KEY_JSON, KEY_STATS };
 
 const struct cli_option cli_global_options[] = {
-	{ KEY_SERVER, "server", "ADDRESS", "server to use, unix:/path (default $GOFER_SERVER, $XDG_RUNTIME_DIR/gofer.sock, /run/gofer.sock)" },
-	{ KEY_TIMEOUT, "timeout", "SECONDS", "deadline of connecting and of each request (default 30)" },
-	{ KEY_JSON, "json", NULL, "one JSON object per line instead of text, where the verb has data to show" },
-	{ KEY_STATS, "stats", NULL, "at the end, one JSON line on stderr: requests by name, total (without Hello), bytes" },
+	{ KEY_SERVER, "server", "ADDRESS",
+	  "server to use, unix:/path (default $GOFER_SERVER, $XDG_RUNTIME_DIR/gofer.sock, "
+	  "/run/gofer.sock)" },
+	{ KEY_TIMEOUT, "timeout", "SECONDS",
+	  "deadline of connecting and of each request (default 30)" },
+	{ KEY_JSON, "json", NULL,
+	  "one JSON object per line instead of text, where the verb has data to show" },
+	{ KEY_STATS, "stats", NULL,
+	  "at the end, one JSON line on stderr: requests by name, total (without Hello), bytes" },
 	{ KEY_HELP, "help", NULL, "print this help" },
 	{ 0 },
 };
@@ -47,9 +53,11 @@ void cli_begin(struct cli *c, const struct cli_spec *spec, int argc, char **argv
 					*letters++ = ':';
 			}
 			if (o->name)
-				c->long_options[at++] = (struct option){
-					.name = o->name, .has_arg = o->arg ? required_argument : no_argument, .val = o->key
-				};
+				c->long_options[at++] =
+					(struct option){ .name = o->name,
+							 .has_arg = o->arg ? required_argument
+									   : no_argument,
+							 .val = o->key };
 		}
 	opterr = 0;
 	optind = 0;
@@ -94,7 +102,8 @@ void cli_help(const struct cli_spec *spec, FILE *out)
 		print_option(o, out);
 	if (spec->notes)
 		fprintf(out, "\n%s\n", spec->notes);
-	fprintf(out, "\nExit status: 0 if all went well, 1 if anything failed, 2 for wrong usage.\n");
+	fprintf(out,
+		"\nExit status: 0 if all went well, 1 if anything failed, 2 for wrong usage.\n");
 }
 
 void cli_no_usage(struct cli *c, const char *format, ...)

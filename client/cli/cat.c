@@ -1,6 +1,6 @@
 /*
- * cat.c - gofer cat: contents of files to standard output. A small file is one RPC; a larger one is opened, and read natively
- * where its descriptor was donated.
+ * cat.c - gofer cat: contents of files to standard output. A small file is one RPC; a larger one is
+ * opened, and read natively where its descriptor was donated.
  */
 #include "client/cli/cli.h"
 
@@ -56,12 +56,15 @@ static int cat_large(struct gofer_namespace *ns, const char *path, bool *ret_out
 	return n < 0 ? (int)n : r;
 }
 
-/* 1 if all of the file was in the answer, 0 if it takes an open file, or a link that the namespace must follow. */
+/* 1 if all of the file was in the answer, 0 if it takes an open file, or a link that the namespace
+ * must follow. */
 static int cat_small(struct cli *c, struct cli_path *p, bool *ret_output)
 {
 	Gofer__Path path = GOFER__PATH__INIT;
 	Gofer__ReadFileRequest message = GOFER__READ_FILE_REQUEST__INIT;
-	struct gofer_request request = { .type = RPC_TYPE_ReadFile, .message = (void *)&message, .fd = -1 };
+	struct gofer_request request = { .type = RPC_TYPE_ReadFile,
+					 .message = (void *)&message,
+					 .fd = -1 };
 	struct gofer_reply reply;
 	int r;
 

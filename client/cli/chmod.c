@@ -1,6 +1,6 @@
 /*
- * chmod.c - gofer chmod and gofer chown, with -R. An octal mode costs one RPC per object; a symbolic one needs the old mode, which
- * below -R came with the listing.
+ * chmod.c - gofer chmod and gofer chown, with -R. An octal mode costs one RPC per object; a
+ * symbolic one needs the old mode, which below -R came with the listing.
  */
 #include "client/cli/cli.h"
 
@@ -23,7 +23,8 @@ static int change_one(struct change *ch, const char *path, const struct stat *st
 	int r;
 
 	if (ch->chown)
-		return gofer_chown(ch->v->ns, path, ch->uid, ch->gid, !top || ch->no_follow ? AT_SYMLINK_NOFOLLOW : 0);
+		return gofer_chown(ch->v->ns, path, ch->uid, ch->gid,
+				   !top || ch->no_follow ? AT_SYMLINK_NOFOLLOW : 0);
 	r = cli_mode_apply(ch->mode, st->st_mode, ch->mask, &mode);
 	return r < 0 ? r : gofer_chmod(ch->v->ns, path, mode & 07777);
 }
@@ -39,7 +40,8 @@ static void change(struct change *ch, const char *path, const struct stat *st, b
 	/* As chmod(1): the directory first, so that u+rwx opens what follows. */
 	r = change_one(ch, path, st, top);
 	if (r < 0 && !ch->quiet)
-		cli_path_error(ch->c, r, ch->chown ? "change the owner of" : "change the mode of", ch->v, path);
+		cli_path_error(ch->c, r, ch->chown ? "change the owner of" : "change the mode of",
+			       ch->v, path);
 	else if (r < 0)
 		ch->c->status = CLI_FAILED;
 	else if (ch->verbose) {
@@ -120,7 +122,8 @@ static int run_chmod(int argc, char **argv)
 }
 
 static const struct cli_option chown_options[] = {
-	{ 'R', "recursive", NULL, "what directories hold too; links themselves, not what they lead to" },
+	{ 'R', "recursive", NULL,
+	  "what directories hold too; links themselves, not what they lead to" },
 	{ 'h', "no-dereference", NULL, "change links themselves" },
 	{ 'v', "verbose", NULL, "say what was changed" },
 	{ 'f', "quiet", NULL, "no messages about failures" },

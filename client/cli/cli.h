@@ -1,9 +1,10 @@
 /*
- * cli.h - what every verb of the gofer command shares: options, the connection, NAME:/path operands, and output that no file
- * name can turn into something else.
+ * cli.h - what every verb of the gofer command shares: options, the connection, NAME:/path
+ * operands, and output that no file name can turn into something else.
  *
- * A verb is a function run(argc, argv): it fills a `struct cli` with cli_begin(), takes its options from cli_next(), calls
- * cli_connect(), works, and returns cli_end(). Exit status: 0, CLI_FAILED (1), CLI_USAGE (2).
+ * A verb is a function run(argc, argv): it fills a `struct cli` with cli_begin(), takes its options
+ * from cli_next(), calls cli_connect(), works, and returns cli_end(). Exit status: 0, CLI_FAILED
+ * (1), CLI_USAGE (2).
  */
 #pragma once
 
@@ -35,7 +36,8 @@ struct cli_spec {
 	const char *notes;                /* further paragraphs, or NULL */
 };
 
-/* A filesystem of the session, in a namespace of its own: its root is "/", so absolute links stay inside it. */
+/* A filesystem of the session, in a namespace of its own: its root is "/", so absolute links stay
+ * inside it. */
 struct cli_volume {
 	char *name;
 	uint32_t fs_id;
@@ -75,14 +77,17 @@ void cli_path_deinit(struct cli_path *p);
 
 /* ---- options (args.c) ---- */
 void cli_begin(struct cli *c, const struct cli_spec *spec, int argc, char **argv);
-/* The next option's key with c->optarg, -1 after the last. Handles --help, --server, --timeout, --json and --stats itself. */
+/* The next option's key with c->optarg, -1 after the last. Handles --help, --server, --timeout,
+ * --json and --stats itself. */
 int cli_next(struct cli *c);
-/* Takes argv[*at] if it is an option that every verb has, for verbs with a grammar of their own (find). */
+/* Takes argv[*at] if it is an option that every verb has, for verbs with a grammar of their own
+ * (find). */
 bool cli_take_global(struct cli *c, int argc, char **argv, int *at);
 void cli_help(const struct cli_spec *spec, FILE *out);
 void cli_no_usage(struct cli *c, const char *format, ...) _printf_(2, 3) __attribute__((noreturn));
 void cli_need_operands(struct cli *c, int min, int max);
-/* A decimal number, with K, M, G, T (powers of 1024; KB, MB ... of 1000) where `suffix`. Ends the program where it is none. */
+/* A decimal number, with K, M, G, T (powers of 1024; KB, MB ... of 1000) where `suffix`. Ends the
+ * program where it is none. */
 uint64_t cli_number(struct cli *c, const char *what, const char *text, bool suffix);
 extern const struct cli_option cli_global_options[];
 
@@ -98,8 +103,10 @@ int cli_end(struct cli *c);
 
 /* ---- messages: one line on stderr per error, names escaped (connect.c) ---- */
 void cli_error(struct cli *c, int error, const char *what, const char *where);
-/* The same with the text `volume:path`. Ends the program when the server is gone: every further call would fail as well. */
-void cli_path_error(struct cli *c, int error, const char *what, const struct cli_volume *v, const char *path);
+/* The same with the text `volume:path`. Ends the program when the server is gone: every further
+ * call would fail as well. */
+void cli_path_error(struct cli *c, int error, const char *what, const struct cli_volume *v,
+		    const char *path);
 void cli_warn(struct cli *c, const char *format, ...) _printf_(2, 3);
 bool cli_is_fatal(int error);
 /* Called before the program ends early (signals aside): what must not stay behind. */
@@ -132,7 +139,8 @@ const char *cli_group_name(gid_t gid, bool numeric);
 int cli_mode_apply(const char *text, mode_t mode, mode_t umask_bits, mode_t *ret_mode);
 /* USER, USER:GROUP, :GROUP, by name or number; (uid_t)-1 = leave. */
 int cli_owner_parse(const char *text, uid_t *ret_uid, gid_t *ret_gid);
-/* touch -d: "@SECONDS[.FRACTION]", "YYYY-MM-DD[ T]HH:MM[:SS[.FRACTION]][Z|+HH[:]MM]", "YYYY-MM-DD", "now". */
+/* touch -d: "@SECONDS[.FRACTION]", "YYYY-MM-DD[ T]HH:MM[:SS[.FRACTION]][Z|+HH[:]MM]", "YYYY-MM-DD",
+ * "now". */
 int cli_date_parse(const char *text, struct timespec *ret_ts);
 /* touch -t: [[CC]YY]MMDDhhmm[.ss] */
 int cli_stamp_parse(const char *text, struct timespec *ret_ts);
@@ -168,9 +176,11 @@ char *cli_strdup(const char *text);
 bool cli_ask(struct cli *c, const char *question, const struct cli_volume *v, const char *path);
 
 /* ---- verbs that others use ---- */
-int cli_remove_tree(struct cli *c, const struct cli_volume *v, const char *path, bool verbose); /* rm.c */
+int cli_remove_tree(struct cli *c, const struct cli_volume *v, const char *path,
+		    bool verbose); /* rm.c */
 struct cli_copy_options {
 	bool recursive, preserve, no_clobber, force, verbose, no_dereference;
 };
-int cli_copy_tree(struct cli *c, const struct cli_volume *from, const char *source, const struct cli_volume *to,
-		  const char *dest, const struct cli_copy_options *options); /* cp.c */
+int cli_copy_tree(struct cli *c, const struct cli_volume *from, const char *source,
+		  const struct cli_volume *to, const char *dest,
+		  const struct cli_copy_options *options); /* cp.c */

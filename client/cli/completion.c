@@ -1,5 +1,6 @@
 /*
- * completion.c - gofer completion bash: the completion script, which is scripts/gofer.bash-completion word for word.
+ * completion.c - gofer completion bash: the completion script, which is
+ * scripts/gofer.bash-completion word for word.
  */
 #include "client/cli/cli.h"
 
@@ -8,7 +9,8 @@
 static const struct cli_spec spec = {
 	.verb = "completion",
 	.usage = "bash",
-	.about = "Prints the completion script of a shell. Use it with: source <(gofer completion bash)",
+	.about = "Prints the completion script of a shell. Use it with: source <(gofer completion "
+		 "bash)",
 };
 
 extern const char completion_begin[], completion_end[];

@@ -1,9 +1,10 @@
 /*
- * connect.c - the session of one run of the command: where the server is, its volumes, operands of the form NAME:/path, and the
- * one place that words errors.
+ * connect.c - the session of one run of the command: where the server is, its volumes, operands of
+ * the form NAME:/path, and the one place that words errors.
  *
- * Every volume gets a namespace of its own with the volume at "/". So a symbolic link with an absolute target leads to that path
- * inside its own volume (as in a chroot), and no link leads from one volume into another.
+ * Every volume gets a namespace of its own with the volume at "/". So a symbolic link with an
+ * absolute target leads to that path inside its own volume (as in a chroot), and no link leads from
+ * one volume into another.
  */
 #include "client/cli/cli.h"
 
@@ -34,7 +35,8 @@ static void default_server(char *buf, size_t size)
 
 void cli_connect(struct cli *c)
 {
-	struct gofer_session_options options = { .timeout_ms = c->timeout_ms, .client = "gofer " GOFER_VERSION };
+	struct gofer_session_options options = { .timeout_ms = c->timeout_ms,
+						 .client = "gofer " GOFER_VERSION };
 	char fallback[4096];
 	const char *server = c->server;
 	struct gofer_filesystem fs;
@@ -54,10 +56,11 @@ void cli_connect(struct cli *c)
 
 		fprintf(stderr, "gofer: %s: cannot reach the server at %s: %s%s\n", c->spec->verb,
 			path_escape(server, strlen(server), shown, sizeof(shown)), strerror(-r),
-			r == -ENOENT || r == -ECONNREFUSED ?
-				" (start one with 'gofer serve', or name it with --server or GOFER_SERVER)" :
-			r == -EINVAL ? " (an address looks like unix:/path)" :
-				       "");
+			r == -ENOENT || r == -ECONNREFUSED
+				? " (start one with 'gofer serve', or name it with --server or "
+				  "GOFER_SERVER)"
+			: r == -EINVAL ? " (an address looks like unix:/path)"
+				       : "");
 		exit(CLI_FAILED);
 	}
 	gofer_session_get_limits(c->session, &c->limits);
@@ -107,7 +110,8 @@ static void list_volumes(struct cli *c)
 		fprintf(stderr, "the server offers no volume");
 	for (size_t i = 0; i < c->n_volumes; i++)
 		fprintf(stderr, "%s%s:", i ? ", " : "the server offers ",
-			path_escape(c->volumes[i].name, strlen(c->volumes[i].name), shown, sizeof(shown)));
+			path_escape(c->volumes[i].name, strlen(c->volumes[i].name), shown,
+				    sizeof(shown)));
 }
 
 int cli_split(struct cli *c, const char *text, struct cli_path *ret_path)
@@ -151,7 +155,8 @@ static const char *advice(int error)
 
 bool cli_is_fatal(int error)
 {
-	return error == -ENOTCONN || error == -ETIMEDOUT || error == -EPIPE || error == -ECONNRESET || error == -EPROTO;
+	return error == -ENOTCONN || error == -ETIMEDOUT || error == -EPIPE ||
+	       error == -ECONNRESET || error == -EPROTO;
 }
 
 static void print_stats(struct cli *c)
@@ -187,7 +192,8 @@ void cli_exit(struct cli *c)
 	fflush(stdout);
 	if (c->session && c->stats)
 		print_stats(c);
-	/* Not through the session's end: what is in flight would be called back into a verb that has stopped. */
+	/* Not through the session's end: what is in flight would be called back into a verb that
+	 * has stopped. */
 	_exit(CLI_FAILED);
 }
 
@@ -197,14 +203,15 @@ void cli_error(struct cli *c, int error, const char *what, const char *where)
 
 	path_escape(where, strlen(where), shown, sizeof(shown));
 	fflush(stdout);
-	fprintf(stderr, "gofer: %s: %s%s%s: %s%s\n", c->spec->verb, what ? what : "", what ? " " : "", shown, strerror(-error),
-		advice(error));
+	fprintf(stderr, "gofer: %s: %s%s%s: %s%s\n", c->spec->verb, what ? what : "",
+		what ? " " : "", shown, strerror(-error), advice(error));
 	c->status = CLI_FAILED;
 	if (cli_is_fatal(error) && c->session)
 		cli_exit(c);
 }
 
-void cli_path_error(struct cli *c, int error, const char *what, const struct cli_volume *v, const char *path)
+void cli_path_error(struct cli *c, int error, const char *what, const struct cli_volume *v,
+		    const char *path)
 {
 	_cleanup_free_ char *text = NULL;
 
@@ -227,13 +234,15 @@ void cli_warn(struct cli *c, const char *format, ...)
 		abort();
 	shown = cli_alloc(4 * (size_t)n + 1);
 	fflush(stdout);
-	fprintf(stderr, "gofer: %s: %s\n", c->spec->verb, path_escape(text, (size_t)n, shown, 4 * (size_t)n + 1));
+	fprintf(stderr, "gofer: %s: %s\n", c->spec->verb,
+		path_escape(text, (size_t)n, shown, 4 * (size_t)n + 1));
 }
 
 int cli_end(struct cli *c)
 {
 	if (fflush(stdout) != 0 || ferror(stdout)) {
-		fprintf(stderr, "gofer: %s: cannot write to standard output: %s\n", c->spec->verb, strerror(errno));
+		fprintf(stderr, "gofer: %s: cannot write to standard output: %s\n", c->spec->verb,
+			strerror(errno));
 		c->status = CLI_FAILED;
 	}
 	if (c->session && c->stats)

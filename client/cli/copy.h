@@ -1,6 +1,6 @@
 /*
- * copy.h - what gofer get and gofer put share: options, progress, signals, native copying of contents, and the files with several
- * links that were met already.
+ * copy.h - what gofer get and gofer put share: options, progress, signals, native copying of
+ * contents, and the files with several links that were met already.
  */
 #pragma once
 
@@ -10,10 +10,10 @@
 #include <uthash.h>
 
 enum {
-	COPY_WINDOW = 192,        /* requests in flight */
-	COPY_LARGE = 8,           /* large files open at a time: each may hold a donated descriptor */
-	COPY_STREAM = 8,          /* Reads or Writes in flight for a large file without one */
-	COPY_XATTR_MAX = 65536,   /* of a value, and of a list of names */
+	COPY_WINDOW = 192,      /* requests in flight */
+	COPY_LARGE = 8,         /* large files open at a time: each may hold a donated descriptor */
+	COPY_STREAM = 8,        /* Reads or Writes in flight for a large file without one */
+	COPY_XATTR_MAX = 65536, /* of a value, and of a list of names */
 	COPY_TEMP_NAME = 48,
 };
 
@@ -52,7 +52,8 @@ struct copy_xattr {
 };
 void copy_xattrs_free(struct copy_xattr *list);
 
-/* A file with several names: the first that was met is copied, the others are linked to it once it is there. */
+/* A file with several names: the first that was met is copied, the others are linked to it once it
+ * is there. */
 struct copy_inode {
 	struct {
 		uint64_t dev, ino;
@@ -63,12 +64,14 @@ struct copy_inode {
 	UT_hash_handle hh;
 };
 /* NULL for a file with one name; *ret_new where it was not there yet. */
-struct copy_inode *copy_inode_get(struct copy_inode **table, uint64_t dev, uint64_t ino, bool *ret_new);
+struct copy_inode *copy_inode_get(struct copy_inode **table, uint64_t dev, uint64_t ino,
+				  bool *ret_new);
 
 /* ---- copy_data.c ---- */
 /*
- * Copies `size` bytes of a regular file with the kernel's own copying, holes left out where `sparse`; the target is empty. Shorter
- * sources are copied as far as they go. -EINTR where pipe_signal was set.
+ * Copies `size` bytes of a regular file with the kernel's own copying, holes left out where
+ * `sparse`; the target is empty. Shorter sources are copied as far as they go. -EINTR where
+ * pipe_signal was set.
  */
 int copy_native(int in, int out, uint64_t size, bool sparse, struct copy_progress *p);
 /* write(2) until all is written at `offset`; runs of zeros are left as holes where `sparse`. */

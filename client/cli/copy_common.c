@@ -18,7 +18,8 @@ const struct cli_option copy_options_table[] = {
 	{ 'v', "verbose", NULL, "print each name that was copied" },
 	{ 'q', "quiet", NULL, "no progress bar, no warnings about what is skipped" },
 	{ KEY_PROGRESS, "progress", "WHEN", "always, never, or auto: on a terminal (the default)" },
-	{ KEY_IN_PLACE, "in-place", NULL, "write to the destination itself, not to a temporary name that is renamed" },
+	{ KEY_IN_PLACE, "in-place", NULL,
+	  "write to the destination itself, not to a temporary name that is renamed" },
 	{ KEY_NO_XATTR, "no-xattr", NULL, "leave extended attributes and ACLs alone" },
 	{ 0 },
 };
@@ -53,7 +54,8 @@ void copy_parse(struct cli *c, struct copy_options *o, struct copy_progress *p)
 			else if (strcmp(c->optarg, "auto") == 0)
 				p->mode = 'a';
 			else
-				cli_no_usage(c, "--progress: '%s' is none of always, never, auto", c->optarg);
+				cli_no_usage(c, "--progress: '%s' is none of always, never, auto",
+					     c->optarg);
 			break;
 		default:
 			o->recursive = true;
@@ -87,7 +89,8 @@ void copy_temp_name(char buf[static COPY_TEMP_NAME])
 
 	if (!salt)
 		salt = now_ns() | 1;
-	snprintf(buf, COPY_TEMP_NAME, ".gofer-%x-%" PRIx64 "-%x", (unsigned)getpid(), salt & 0xffffff, counter++);
+	snprintf(buf, COPY_TEMP_NAME, ".gofer-%x-%" PRIx64 "-%x", (unsigned)getpid(),
+		 salt & 0xffffff, counter++);
 }
 
 bool copy_xattr_wanted(const char *name)
@@ -108,7 +111,8 @@ void copy_xattrs_free(struct copy_xattr *list)
 	}
 }
 
-struct copy_inode *copy_inode_get(struct copy_inode **table, uint64_t dev, uint64_t ino, bool *ret_new)
+struct copy_inode *copy_inode_get(struct copy_inode **table, uint64_t dev, uint64_t ino,
+				  bool *ret_new)
 {
 	struct copy_inode *inode, *fresh = cli_alloc(sizeof(*fresh));
 
@@ -154,9 +158,11 @@ void copy_progress_show(struct copy_progress *p, bool now)
 	memset(bar, '.', 20);
 	memset(bar, '#', (size_t)(part * 20));
 	bar[20] = '\0';
-	n = snprintf(line, sizeof(line), "[%s] %" PRIu64 "/%" PRIu64 " files  %s/%s  %s/s  ETA %" PRIu64 ":%02" PRIu64, bar,
-		     p->files, p->files_found, cli_human(p->bytes, 1024, done), cli_human(p->bytes_found, 1024, found),
-		     cli_human((uint64_t)rate, 1024, speed), eta / 60, eta % 60);
+	n = snprintf(line, sizeof(line),
+		     "[%s] %" PRIu64 "/%" PRIu64 " files  %s/%s  %s/s  ETA %" PRIu64 ":%02" PRIu64,
+		     bar, p->files, p->files_found, cli_human(p->bytes, 1024, done),
+		     cli_human(p->bytes_found, 1024, found), cli_human((uint64_t)rate, 1024, speed),
+		     eta / 60, eta % 60);
 	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &ws) == 0 && ws.ws_col > 1)
 		width = ws.ws_col;
 	n = MIN(n, width - 1);

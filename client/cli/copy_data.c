@@ -1,6 +1,7 @@
 /*
- * copy_data.c - contents from one local descriptor to another: copy_file_range(2), which shares extents where it can and stays in
- * the kernel where it cannot, else plain reads and writes. Only data is copied; what lies between is left a hole.
+ * copy_data.c - contents from one local descriptor to another: copy_file_range(2), which shares
+ * extents where it can and stays in the kernel where it cannot, else plain reads and writes. Only
+ * data is copied; what lies between is left a hole.
  */
 #include "client/cli/copy.h"
 
@@ -76,9 +77,11 @@ static int copy_range(int in, int out, uint64_t at, uint64_t end, struct copy_pr
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		/* Not between these two, or not at all here; some filesystems say "nothing" where they mean that. */
-		if (n == 0 || (n < 0 && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP || errno == ENOSYS ||
-					 errno == EPERM || errno == EBADF || errno == ETXTBSY)))
+		/* Not between these two, or not at all here; some filesystems say "nothing" where
+		 * they mean that. */
+		if (n == 0 || (n < 0 && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP ||
+					 errno == ENOSYS || errno == EPERM || errno == EBADF ||
+					 errno == ETXTBSY)))
 			return plain_range(in, out, at, end, p);
 		if (n < 0)
 			return -errno;
@@ -102,7 +105,8 @@ int copy_native(int in, int out, uint64_t size, bool sparse, struct copy_progres
 		if (data < 0 && errno == ENXIO)
 			break;
 		if (data < 0)
-			return errno == EINVAL ? copy_range(in, out, (uint64_t)at, size, p) : -errno;
+			return errno == EINVAL ? copy_range(in, out, (uint64_t)at, size, p)
+					       : -errno;
 		hole = lseek(in, data, SEEK_HOLE);
 		if (hole < 0)
 			return -errno;

@@ -140,14 +140,16 @@ static int set_owner(int fd, const struct stat *st, bool *ret_owned)
 	return 0;
 }
 
-int local_set_attributes(struct local_tree *t, int fd, const struct stat *st, const struct copy_xattr *xattrs)
+int local_set_attributes(struct local_tree *t, int fd, const struct stat *st,
+			 const struct copy_xattr *xattrs)
 {
 	const struct timespec times[2] = { st->st_atim, st->st_mtim };
 	mode_t mode = st->st_mode & 07777;
 	bool owned;
 	int r, result = 0;
 
-	/* Without the owner's rights on a read-only file, user.* could not be set any more: they come first. */
+	/* Without the owner's rights on a read-only file, user.* could not be set any more: they
+	 * come first. */
 	if (t->inherits_acl) {
 		(void)fremovexattr(fd, "system.posix_acl_access");
 		(void)fremovexattr(fd, "system.posix_acl_default");
@@ -176,7 +178,8 @@ int local_rename(int dirfd, const char *temp, const char *name)
 
 static int make_special(int dirfd, const char *name, const struct stat *st, const char *target)
 {
-	int r = S_ISLNK(st->st_mode) ? symlinkat(target, dirfd, name) : mknodat(dirfd, name, S_IFIFO | (st->st_mode & 0777), 0);
+	int r = S_ISLNK(st->st_mode) ? symlinkat(target, dirfd, name)
+				     : mknodat(dirfd, name, S_IFIFO | (st->st_mode & 0777), 0);
 
 	return r < 0 ? -errno : 0;
 }
@@ -197,7 +200,8 @@ int local_make_special(int dirfd, const char *name, const struct stat *st, const
 		return r;
 	/* As with files: who may not give away keeps it. */
 	if (fchownat(dirfd, made, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW) < 0 &&
-	    fchownat(dirfd, made, (uid_t)-1, st->st_gid, AT_SYMLINK_NOFOLLOW) < 0 && errno != EPERM && errno != EINVAL)
+	    fchownat(dirfd, made, (uid_t)-1, st->st_gid, AT_SYMLINK_NOFOLLOW) < 0 &&
+	    errno != EPERM && errno != EINVAL)
 		r = -errno;
 	if (utimensat(dirfd, made, times, AT_SYMLINK_NOFOLLOW) < 0)
 		r = -errno;

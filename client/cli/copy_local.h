@@ -1,9 +1,11 @@
 /*
- * copy_local.h - gofer get's local side: a tree of directories that the server's names cannot leave.
+ * copy_local.h - gofer get's local side: a tree of directories that the server's names cannot
+ * leave.
  *
- * Every directory is a node that knows its parent and its name, and is opened from its parent's descriptor with O_NOFOLLOW; names
- * were validated before they come here. So no path that the server chose is ever resolved, a symbolic link that was just made
- * (or that stood there) is never walked through, and the depth of a tree is not bounded by PATH_MAX. Only so many descriptors are
+ * Every directory is a node that knows its parent and its name, and is opened from its parent's
+ * descriptor with O_NOFOLLOW; names were validated before they come here. So no path that the
+ * server chose is ever resolved, a symbolic link that was just made (or that stood there) is never
+ * walked through, and the depth of a tree is not bounded by PATH_MAX. Only so many descriptors are
  * open at a time: a node that was closed is opened again and must be the same directory as before.
  */
 #pragma once
@@ -35,10 +37,13 @@ int local_fd(struct local_tree *t, struct local_dir *d);
 /* Makes the directory (0700) unless there is one. */
 int local_mkdir(struct local_tree *t, struct local_dir *d);
 
-/* Owner, extended attributes, mode and times through the descriptor of a regular file or directory. */
-int local_set_attributes(struct local_tree *t, int fd, const struct stat *st, const struct copy_xattr *xattrs);
+/* Owner, extended attributes, mode and times through the descriptor of a regular file or directory.
+ */
+int local_set_attributes(struct local_tree *t, int fd, const struct stat *st,
+			 const struct copy_xattr *xattrs);
 /* rename(2) from a temporary name; removes the temporary one on failure. */
 int local_rename(int dirfd, const char *temp, const char *name);
-/* A symbolic link or FIFO at `name`, in place of whatever but a directory was there, with owner and times. */
+/* A symbolic link or FIFO at `name`, in place of whatever but a directory was there, with owner and
+ * times. */
 int local_make_special(int dirfd, const char *name, const struct stat *st, const char *target);
 int local_link(int from_dirfd, const char *from, int dirfd, const char *name);

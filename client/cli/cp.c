@@ -1,7 +1,7 @@
 /*
- * cp.c - gofer cp: copies inside the server. Contents never travel: the server copies between two handles (Copy, which is
- * copy_file_range(2) there and shares extents where the filesystem can). Holes stay holes. -a keeps mode, owner, times, hard links
- * and extended attributes.
+ * cp.c - gofer cp: copies inside the server. Contents never travel: the server copies between two
+ * handles (Copy, which is copy_file_range(2) there and shares extents where the filesystem can).
+ * Holes stay holes. -a keeps mode, owner, times, hard links and extended attributes.
  */
 #include "client/cli/cli.h"
 
@@ -46,7 +46,8 @@ struct copy {
 	int result;
 };
 
-static void failed(struct copy *copy, int r, const char *what, const struct cli_volume *v, const char *path)
+static void failed(struct copy *copy, int r, const char *what, const struct cli_volume *v,
+		   const char *path)
 {
 	copy->result = r;
 	cli_path_error(copy->c, r, what, v, path);
@@ -69,14 +70,17 @@ static int copy_xattrs(struct copy *copy, const char *source, const char *dest, 
 		len = gofer_getxattr(copy->from->ns, source, name, value, 65536, flags);
 		if (len == -ENODATA)
 			continue;
-		r = len < 0 ? (int)len : gofer_setxattr(copy->to->ns, dest, name, value, (size_t)len, 0, flags);
+		r = len < 0 ? (int)len
+			    : gofer_setxattr(copy->to->ns, dest, name, value, (size_t)len, 0,
+					     flags);
 		if (r < 0 && r != -EOPNOTSUPP)
 			return r;
 	}
 	return 0;
 }
 
-/* Extended attributes while the file is still ours, then owner, mode, times: each would undo an earlier one in another order. */
+/* Extended attributes while the file is still ours, then owner, mode, times: each would undo an
+ * earlier one in another order. */
 static int preserve(struct copy *copy, const char *source, const char *dest, const struct stat *st)
 {
 	struct timespec times[2] = { st->st_atim, st->st_mtim };
@@ -155,16 +159,18 @@ static int copy_file(struct copy *copy, const char *source, const char *dest, co
 		failed(copy, r, "read", copy->from, source);
 		return r;
 	}
-	if (copy->from == copy->to && gofer_stat(copy->to->ns, dest, 0, &existing) == 0 && existing.st_ino == st->st_ino &&
-	    existing.st_dev == st->st_dev) {
-		cli_warn(copy->c, "%s:%s and %s:%s are the same file", copy->from->name, source, copy->to->name, dest);
+	if (copy->from == copy->to && gofer_stat(copy->to->ns, dest, 0, &existing) == 0 &&
+	    existing.st_ino == st->st_ino && existing.st_dev == st->st_dev) {
+		cli_warn(copy->c, "%s:%s and %s:%s are the same file", copy->from->name, source,
+			 copy->to->name, dest);
 		copy->c->status = CLI_FAILED;
 		copy->result = -EINVAL;
 		gofer_close(in);
 		return -EINVAL;
 	}
 	r = gofer_open(copy->to->ns, dest, flags, mode, &out);
-	if (r < 0 && r != -EEXIST && r != -ENOENT && r != -EISDIR && copy->o->force && gofer_unlink(copy->to->ns, dest) == 0)
+	if (r < 0 && r != -EEXIST && r != -ENOENT && r != -EISDIR && copy->o->force &&
+	    gofer_unlink(copy->to->ns, dest) == 0)
 		r = gofer_open(copy->to->ns, dest, flags, mode, &out);
 	if (r < 0) {
 		gofer_close(in);
@@ -181,8 +187,10 @@ static int copy_file(struct copy *copy, const char *source, const char *dest, co
 	return r;
 }
 
-/* Makes again what is not a regular file and not a directory; an existing file is replaced where -f or -a say so. */
-static int copy_special(struct copy *copy, const char *source, const char *dest, const struct stat *st)
+/* Makes again what is not a regular file and not a directory; an existing file is replaced where -f
+ * or -a say so. */
+static int copy_special(struct copy *copy, const char *source, const char *dest,
+			const struct stat *st)
 {
 	struct gofer_namespace *ns = copy->to->ns;
 	char target[4096] = "";
@@ -198,8 +206,10 @@ static int copy_special(struct copy *copy, const char *source, const char *dest,
 		target[n] = '\0';
 	}
 	for (int i = 0; i < 2; i++) {
-		r = S_ISLNK(st->st_mode) ? gofer_symlink(ns, target, dest) :
-					   gofer_mknod(ns, dest, (st->st_mode & S_IFMT) | (st->st_mode & 0777), st->st_rdev);
+		r = S_ISLNK(st->st_mode)
+			    ? gofer_symlink(ns, target, dest)
+			    : gofer_mknod(ns, dest, (st->st_mode & S_IFMT) | (st->st_mode & 0777),
+					  st->st_rdev);
 		if (r != -EEXIST || copy->o->no_clobber)
 			break;
 		r = gofer_unlink(ns, dest);
@@ -251,15 +261,18 @@ static void say(struct copy *copy, const char *source, const char *dest)
 	printf("'\n");
 }
 
-static void copy_one(struct copy *copy, const char *source, const char *dest, const struct stat *st);
+static void copy_one(struct copy *copy, const char *source, const char *dest,
+		     const struct stat *st);
 
-static void copy_directory(struct copy *copy, const char *source, const char *dest, const struct stat *st)
+static void copy_directory(struct copy *copy, const char *source, const char *dest,
+			   const struct stat *st)
 {
 	_cleanup_list_ struct cli_list l = { 0 };
 	struct stat made;
 	int r;
 
-	if (copy->has_root && copy->from == copy->to && st->st_ino == copy->root.st_ino && st->st_dev == copy->root.st_dev) {
+	if (copy->has_root && copy->from == copy->to && st->st_ino == copy->root.st_ino &&
+	    st->st_dev == copy->root.st_dev) {
 		cli_warn(copy->c, "cannot copy %s:%s into itself", copy->from->name, source);
 		copy->c->status = CLI_FAILED;
 		copy->result = -EINVAL;
@@ -307,7 +320,8 @@ static void copy_one(struct copy *copy, const char *source, const char *dest, co
 	}
 	r = link_seen(copy, dest, st);
 	if (r == 0)
-		r = S_ISREG(st->st_mode) ? copy_file(copy, source, dest, st) : copy_special(copy, source, dest, st);
+		r = S_ISREG(st->st_mode) ? copy_file(copy, source, dest, st)
+					 : copy_special(copy, source, dest, st);
 	else if (r == 1) {
 		say(copy, source, dest);
 		return;
@@ -320,8 +334,8 @@ static void copy_one(struct copy *copy, const char *source, const char *dest, co
 		failed(copy, r, "set the attributes of", copy->to, dest);
 }
 
-int cli_copy_tree(struct cli *c, const struct cli_volume *from, const char *source, const struct cli_volume *to,
-		  const char *dest, const struct cli_copy_options *o)
+int cli_copy_tree(struct cli *c, const struct cli_volume *from, const char *source,
+		  const struct cli_volume *to, const char *dest, const struct cli_copy_options *o)
 {
 	struct copy copy = { .c = c, .from = from, .to = to, .o = o };
 	mode_t mask = umask(0);

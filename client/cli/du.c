@@ -1,5 +1,6 @@
 /*
- * du.c - gofer du and gofer df: space that trees use, and that is free. du counts a file with several links once.
+ * du.c - gofer du and gofer df: space that trees use, and that is free. du counts a file with
+ * several links once.
  */
 #include "client/cli/cli.h"
 
@@ -66,7 +67,9 @@ static uint64_t size_of(struct du *d, const struct stat *st)
 {
 	/* The size of a directory, a pipe or a device says nothing; du -b counts none either. */
 	if (d->bytes)
-		return S_ISREG(st->st_mode) || S_ISLNK(st->st_mode) || S_ISDIR(st->st_mode) ? (uint64_t)st->st_size : 0;
+		return S_ISREG(st->st_mode) || S_ISLNK(st->st_mode) || S_ISDIR(st->st_mode)
+			       ? (uint64_t)st->st_size
+			       : 0;
 	return (uint64_t)st->st_blocks * 512;
 }
 
@@ -148,7 +151,8 @@ static int run_du(int argc, char **argv)
 			grand = true;
 			break;
 		case 'd':
-			d.max_depth = (unsigned)MIN(cli_number(&c, "-d", c.optarg, false), UINT32_MAX);
+			d.max_depth =
+				(unsigned)MIN(cli_number(&c, "-d", c.optarg, false), UINT32_MAX);
 			break;
 		default:
 			d.bytes = d.human = false;
@@ -173,7 +177,7 @@ static int run_du(int argc, char **argv)
 	}
 	if (grand)
 		print_size(&d, total, "", "total");
-	HASH_ITER(hh, d.seen, n, next) {
+	HASH_ITER (hh, d.seen, n, next) {
 		HASH_DEL(d.seen, n);
 		free(n);
 	}
@@ -188,7 +192,8 @@ static const struct cli_option df_options[] = {
 static const struct cli_spec df_spec = {
 	.verb = "df",
 	.usage = "[-h] [-i] [NAME:/path]...",
-	.about = "Shows used and free space of the filesystems that hold paths; without operands, of all volumes.",
+	.about = "Shows used and free space of the filesystems that hold paths; without operands, "
+		 "of all volumes.",
 	.options = df_options,
 };
 
@@ -219,11 +224,13 @@ static int df_one(struct cli *c, struct cli_path *p, bool human, bool inodes, st
 	}
 	if (c->json) {
 		uint64_t unit = st.f_frsize ? (uint64_t)st.f_frsize : (uint64_t)st.f_bsize;
-		json_t *o = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b}", "size", (json_int_t)(st.f_blocks * unit), "free",
-				      (json_int_t)(st.f_bfree * unit), "available", (json_int_t)(st.f_bavail * unit), "inodes",
-				      (json_int_t)st.f_files, "inodes_free", (json_int_t)st.f_ffree, "namelen",
-				      (json_int_t)st.f_namelen, "type", (json_int_t)st.f_type, "read_only",
-				      p->volume->read_only);
+		json_t *o = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b}", "size",
+				      (json_int_t)(st.f_blocks * unit), "free",
+				      (json_int_t)(st.f_bfree * unit), "available",
+				      (json_int_t)(st.f_bavail * unit), "inodes",
+				      (json_int_t)st.f_files, "inodes_free", (json_int_t)st.f_ffree,
+				      "namelen", (json_int_t)st.f_namelen, "type",
+				      (json_int_t)st.f_type, "read_only", p->volume->read_only);
 
 		json_object_set_new(o, "path", cli_json_path(p->volume, p->path));
 		cli_json_print(c, o);
@@ -246,7 +253,8 @@ static int df_one(struct cli *c, struct cli_path *p, bool human, bool inodes, st
 	df_cell(row->cells[2], avail, human, inodes);
 	if (used + avail)
 		snprintf(row->percent, sizeof(row->percent), "%llu%%",
-			 (unsigned long long)(((unsigned __int128)used * 100 + used + avail - 1) / (used + avail)));
+			 (unsigned long long)(((unsigned __int128)used * 100 + used + avail - 1) /
+					      (used + avail)));
 	else
 		snprintf(row->percent, sizeof(row->percent), "-");
 	return 0;
@@ -287,16 +295,19 @@ static int run_df(int argc, char **argv)
 	for (size_t i = 0; i < n; i++) {
 		widths[0] = MAX(widths[0], cli_width(rows[i].name));
 		for (size_t k = 0; k < 3; k++)
-			widths[1 + k] = MAX(MAX(widths[1 + k], strlen(heads[k])), strlen(rows[i].cells[k]));
+			widths[1 + k] =
+				MAX(MAX(widths[1 + k], strlen(heads[k])), strlen(rows[i].cells[k]));
 	}
 	if (n)
-		printf("%-*s %*s %*s %*s %4s Path\n", (int)widths[0], "Volume", (int)widths[1], heads[0], (int)widths[2],
-		       heads[1], (int)widths[3], heads[2], inodes ? "IUse%" : "Use%");
+		printf("%-*s %*s %*s %*s %4s Path\n", (int)widths[0], "Volume", (int)widths[1],
+		       heads[0], (int)widths[2], heads[1], (int)widths[3], heads[2],
+		       inodes ? "IUse%" : "Use%");
 	for (size_t i = 0; i < n; i++) {
 		cli_put_name(&c, rows[i].name);
-		printf("%*s %*s %*s %*s %*s ", (int)(widths[0] - MIN(widths[0], cli_width(rows[i].name))), "",
-		       (int)widths[1], rows[i].cells[0], (int)widths[2], rows[i].cells[1], (int)widths[3], rows[i].cells[2],
-		       inodes ? 5 : 4, rows[i].percent);
+		printf("%*s %*s %*s %*s %*s ",
+		       (int)(widths[0] - MIN(widths[0], cli_width(rows[i].name))), "",
+		       (int)widths[1], rows[i].cells[0], (int)widths[2], rows[i].cells[1],
+		       (int)widths[3], rows[i].cells[2], inodes ? 5 : 4, rows[i].percent);
 		cli_put_name(&c, rows[i].path.path);
 		putchar('\n');
 		cli_path_deinit(&rows[i].path);

@@ -1,7 +1,7 @@
 /*
- * find.c - gofer find: a core of find(1)'s language over one or more trees. The expression is parsed into a tree of tests by
- * recursive descent (or, and, not, primary) and evaluated for every object. Attributes come with the listings, so no test costs an
- * RPC except -empty on directories.
+ * find.c - gofer find: a core of find(1)'s language over one or more trees. The expression is
+ * parsed into a tree of tests by recursive descent (or, and, not, primary) and evaluated for every
+ * object. Attributes come with the listings, so no test costs an RPC except -empty on directories.
  */
 #include "client/cli/cli.h"
 
@@ -14,8 +14,10 @@ static const struct cli_spec spec = {
 	.usage = "NAME:/path... [EXPRESSION]",
 	.about = "Finds objects in trees. Symbolic links are not followed.",
 	.notes = "Tests:\n"
-		 "  -name GLOB  -iname GLOB  -path GLOB  -type [fdlpscb],...  -size [+-]N[cwbkMG]  -empty\n"
-		 "  -mtime [+-]DAYS  -mmin [+-]MINUTES  -newer NAME:/path  -perm [-/]OCTAL  -user NAME  -group NAME\n"
+		 "  -name GLOB  -iname GLOB  -path GLOB  -type [fdlpscb],...  -size [+-]N[cwbkMG]  "
+		 "-empty\n"
+		 "  -mtime [+-]DAYS  -mmin [+-]MINUTES  -newer NAME:/path  -perm [-/]OCTAL  -user "
+		 "NAME  -group NAME\n"
 		 "  -links [+-]N  -inum N\n"
 		 "Actions:\n"
 		 "  -print (the default)  -print0  -delete (implies -depth)  -prune  -quit\n"
@@ -26,14 +28,36 @@ static const struct cli_spec spec = {
 		 "Objects are printed as NAME:/path; raw into a pipe, escaped on a terminal.",
 };
 
-enum op { OP_OR, OP_AND, OP_NOT, OP_NAME, OP_INAME, OP_PATH, OP_TYPE, OP_SIZE, OP_EMPTY, OP_TIME, OP_NEWER, OP_PERM,
-	  OP_USER, OP_GROUP, OP_LINKS, OP_INUM, OP_PRINT, OP_PRINT0, OP_DELETE, OP_PRUNE, OP_QUIT, OP_TRUE };
+enum op {
+	OP_OR,
+	OP_AND,
+	OP_NOT,
+	OP_NAME,
+	OP_INAME,
+	OP_PATH,
+	OP_TYPE,
+	OP_SIZE,
+	OP_EMPTY,
+	OP_TIME,
+	OP_NEWER,
+	OP_PERM,
+	OP_USER,
+	OP_GROUP,
+	OP_LINKS,
+	OP_INUM,
+	OP_PRINT,
+	OP_PRINT0,
+	OP_DELETE,
+	OP_PRUNE,
+	OP_QUIT,
+	OP_TRUE
+};
 
 struct node {
 	enum op op;
 	struct node *left, *right;
 	const char *text;
-	char sign;      /* of a number: '+', '-' or 0 */
+	char sign; /* of a number: '+', '-' or 0 */
 	uint64_t number;
 	uint64_t unit;
 	struct timespec time;
@@ -78,7 +102,8 @@ static const char *argument(struct find *f, const char *test)
 	return f->words[f->at++];
 }
 
-static void parse_number(struct find *f, struct node *n, const char *test, const char *text, bool units)
+static void parse_number(struct find *f, struct node *n, const char *test, const char *text,
+			 bool units)
 {
 	char *end;
 
@@ -125,11 +150,13 @@ static struct node *parse_primary(struct find *f)
 		const char *word;
 		enum op op;
 	} plain[] = {
-		{ "-name", OP_NAME },	{ "-iname", OP_INAME }, { "-path", OP_PATH },	  { "-type", OP_TYPE },
-		{ "-size", OP_SIZE },	{ "-empty", OP_EMPTY }, { "-mtime", OP_TIME },	  { "-mmin", OP_TIME },
-		{ "-newer", OP_NEWER }, { "-perm", OP_PERM },	{ "-user", OP_USER },	  { "-group", OP_GROUP },
-		{ "-links", OP_LINKS }, { "-inum", OP_INUM },	{ "-print", OP_PRINT },	  { "-print0", OP_PRINT0 },
-		{ "-delete", OP_DELETE }, { "-prune", OP_PRUNE }, { "-quit", OP_QUIT }, { "-true", OP_TRUE },
+		{ "-name", OP_NAME },     { "-iname", OP_INAME },   { "-path", OP_PATH },
+		{ "-type", OP_TYPE },     { "-size", OP_SIZE },     { "-empty", OP_EMPTY },
+		{ "-mtime", OP_TIME },    { "-mmin", OP_TIME },     { "-newer", OP_NEWER },
+		{ "-perm", OP_PERM },     { "-user", OP_USER },     { "-group", OP_GROUP },
+		{ "-links", OP_LINKS },   { "-inum", OP_INUM },     { "-print", OP_PRINT },
+		{ "-print0", OP_PRINT0 }, { "-delete", OP_DELETE }, { "-prune", OP_PRUNE },
+		{ "-quit", OP_QUIT },     { "-true", OP_TRUE },
 	};
 	const char *word = argument(f, "the expression");
 	struct node *n;
@@ -147,7 +174,8 @@ static struct node *parse_primary(struct find *f)
 	if (strcmp(word, "-maxdepth") == 0 || strcmp(word, "-mindepth") == 0) {
 		uint64_t depth = cli_number(f->c, word, argument(f, word), false);
 
-		*(word[2] == 'a' ? &f->max_depth : &f->min_depth) = (unsigned)MIN(depth, UINT32_MAX);
+		*(word[2] == 'a' ? &f->max_depth : &f->min_depth) =
+			(unsigned)MIN(depth, UINT32_MAX);
 		return new_node(OP_TRUE, NULL, NULL);
 	}
 	if (strcmp(word, "-depth") == 0) {
@@ -225,7 +253,8 @@ static struct node *parse_primary(struct find *f)
 
 static bool next_is(struct find *f, const char *a, const char *b)
 {
-	return f->at < f->n && (strcmp(f->words[f->at], a) == 0 || (b && strcmp(f->words[f->at], b) == 0));
+	return f->at < f->n &&
+	       (strcmp(f->words[f->at], a) == 0 || (b && strcmp(f->words[f->at], b) == 0));
 }
 
 static struct node *parse_and(struct find *f)
@@ -259,13 +288,16 @@ struct object {
 
 static bool compare(const struct node *n, uint64_t value)
 {
-	return n->sign == '+' ? value > n->number : n->sign == '-' ? value < n->number : value == n->number;
+	return n->sign == '+'   ? value > n->number
+	       : n->sign == '-' ? value < n->number
+				: value == n->number;
 }
 
 static bool is_type(const char *types, mode_t mode)
 {
 	static const char letters[] = "fdlpscb";
-	static const mode_t modes[] = { S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK };
+	static const mode_t modes[] = { S_IFREG,  S_IFDIR, S_IFLNK, S_IFIFO,
+					S_IFSOCK, S_IFCHR, S_IFBLK };
 
 	for (size_t i = 0; i < ARRAY_SIZE(modes); i++)
 		if ((mode & S_IFMT) == modes[i])
@@ -300,7 +332,8 @@ static void print(struct find *f, const struct object *o, char end)
 
 		json_object_set_new(j, "path", cli_json_path(f->v, o->path));
 		if (o->target)
-			json_object_set_new(j, "target", cli_json_bytes(o->target, strlen(o->target)));
+			json_object_set_new(j, "target",
+					    cli_json_bytes(o->target, strlen(o->target)));
 		cli_json_print(f->c, j);
 		return;
 	}
@@ -310,14 +343,15 @@ static void print(struct find *f, const struct object *o, char end)
 	putchar(end);
 }
 
-static bool delete(struct find *f, const struct object *o)
+static bool delete (struct find *f, const struct object *o)
 {
 	int r;
 
 	/* As find(1): the tree's own root may go too, the volume's may not. */
 	if (strcmp(o->path, "/") == 0)
 		return true;
-	r = S_ISDIR(o->st->st_mode) ? gofer_rmdir(f->v->ns, o->path) : gofer_unlink(f->v->ns, o->path);
+	r = S_ISDIR(o->st->st_mode) ? gofer_rmdir(f->v->ns, o->path)
+				    : gofer_unlink(f->v->ns, o->path);
 	if (r < 0)
 		cli_path_error(f->c, r, "remove", f->v, o->path);
 	return r == 0;
@@ -357,14 +391,14 @@ static bool evaluate(struct find *f, const struct node *n, const struct object *
 		return compare(n, age > 0 ? (uint64_t)age / n->unit : 0);
 	}
 	case OP_NEWER:
-		return st->st_mtim.tv_sec != n->time.tv_sec ? st->st_mtim.tv_sec > n->time.tv_sec :
-							      st->st_mtim.tv_nsec > n->time.tv_nsec;
+		return st->st_mtim.tv_sec != n->time.tv_sec ? st->st_mtim.tv_sec > n->time.tv_sec
+							    : st->st_mtim.tv_nsec > n->time.tv_nsec;
 	case OP_PERM: {
 		uint64_t bits = st->st_mode & 07777;
 
-		return n->sign == '-' ? (bits & n->number) == n->number :
-		       n->sign == '/' ? !n->number || bits & n->number :
-					bits == n->number;
+		return n->sign == '-'   ? (bits & n->number) == n->number
+		       : n->sign == '/' ? !n->number || bits & n->number
+					: bits == n->number;
 	}
 	case OP_USER:
 		return st->st_uid == n->number;
@@ -415,7 +449,8 @@ static void walk(struct find *f, const struct object *o, unsigned depth)
 			cli_path_error(f->c, r, "list", f->v, o->path);
 		for (size_t i = 0; i < l.n && !f->quit; i++) {
 			_cleanup_free_ char *path = cli_join(o->path, l.entries[i].name);
-			struct object below = { path, l.entries[i].name, &l.entries[i].st, l.entries[i].target };
+			struct object below = { path, l.entries[i].name, &l.entries[i].st,
+						l.entries[i].target };
 
 			if (l.entries[i].has_stat)
 				walk(f, &below, depth + 1);
@@ -431,14 +466,17 @@ static int run(int argc, char **argv)
 	struct cli c;
 	struct find f = { .c = &c, .max_depth = UINT32_MAX, .now = time(NULL) };
 	int n_paths = 0, n_words = 0;
-	char **words = cli_alloc((size_t)argc * sizeof(*words)), **paths = cli_alloc((size_t)argc * sizeof(*paths));
+	char **words = cli_alloc((size_t)argc * sizeof(*words)),
+	     **paths = cli_alloc((size_t)argc * sizeof(*paths));
 
 	cli_begin(&c, &spec, 0, no_options);
-	/* Paths up to the first word that can only begin an expression; options of every verb anywhere. */
+	/* Paths up to the first word that can only begin an expression; options of every verb
+	 * anywhere. */
 	for (int i = 1; i < argc;) {
 		if (cli_take_global(&c, argc, argv, &i))
 			continue;
-		if (n_words || argv[i][0] == '-' || strcmp(argv[i], "(") == 0 || strcmp(argv[i], "!") == 0)
+		if (n_words || argv[i][0] == '-' || strcmp(argv[i], "(") == 0 ||
+		    strcmp(argv[i], "!") == 0)
 			words[n_words++] = argv[i++];
 		else
 			paths[n_paths++] = argv[i++];

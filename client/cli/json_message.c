@@ -1,6 +1,6 @@
 /*
- * json_message.c - see json_message.h. protobuf-c's descriptors give each field's offset, type and label; a field is read and
- * written at that offset as the C type that the type says.
+ * json_message.c - see json_message.h. protobuf-c's descriptors give each field's offset, type and
+ * label; a field is read and written at that offset as the C type that the type says.
  */
 #include "client/cli/json_message.h"
 
@@ -66,7 +66,8 @@ static json_t *json_from_value(const ProtobufCFieldDescriptor *f, const void *at
 	case PROTOBUF_C_TYPE_BOOL:
 		return json_boolean(*(const protobuf_c_boolean *)at);
 	case PROTOBUF_C_TYPE_ENUM: {
-		const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(f->descriptor, *(const int *)at);
+		const ProtobufCEnumValue *v =
+			protobuf_c_enum_descriptor_get_value(f->descriptor, *(const int *)at);
 
 		return v ? json_string(v->name) : json_integer(*(const int *)at);
 	}
@@ -124,7 +125,8 @@ json_t *json_from_message(const ProtobufCMessage *message)
 			continue;
 		list = json_array();
 		for (size_t k = 0; k < n; k++)
-			json_array_append_new(list, json_from_value(f, *(uint8_t *const *)at + k * size_of(f)));
+			json_array_append_new(
+				list, json_from_value(f, *(uint8_t *const *)at + k * size_of(f)));
 		json_object_set_new(o, f->name, list);
 	}
 	return o;
@@ -142,7 +144,8 @@ static int integer(const json_t *json, int64_t min, uint64_t max, uint64_t *ret_
 	}
 	if (!json_is_integer(json))
 		return -EINVAL;
-	if (json_integer_value(json) < min || (json_integer_value(json) > 0 && (uint64_t)json_integer_value(json) > max))
+	if (json_integer_value(json) < min ||
+	    (json_integer_value(json) > 0 && (uint64_t)json_integer_value(json) > max))
 		return -EINVAL;
 	*ret_value = (uint64_t)json_integer_value(json);
 	return 0;
@@ -156,7 +159,9 @@ static int enum_value(const json_t *json, const ProtobufCEnumDescriptor *d, int 
 		*ret_value = (int)json_integer_value(json);
 		return 0;
 	}
-	v = json_is_string(json) ? protobuf_c_enum_descriptor_get_value_by_name(d, json_string_value(json)) : NULL;
+	v = json_is_string(json)
+		    ? protobuf_c_enum_descriptor_get_value_by_name(d, json_string_value(json))
+		    : NULL;
 	if (!v)
 		return -EINVAL;
 	*ret_value = v->value;
@@ -183,7 +188,8 @@ static int bytes_value(const json_t *json, ProtobufCBinaryData *ret_bytes)
 	return 0;
 }
 
-static int set_value(const json_t *json, const ProtobufCFieldDescriptor *f, void *at, char *error, size_t size)
+static int set_value(const json_t *json, const ProtobufCFieldDescriptor *f, void *at, char *error,
+		     size_t size)
 {
 	uint64_t value = 0;
 	int r;
@@ -242,8 +248,8 @@ static int set_value(const json_t *json, const ProtobufCFieldDescriptor *f, void
 	return r;
 }
 
-int json_to_message(const json_t *json, const ProtobufCMessageDescriptor *d, ProtobufCMessage **ret_message, char *error,
-		    size_t size)
+int json_to_message(const json_t *json, const ProtobufCMessageDescriptor *d,
+		    ProtobufCMessage **ret_message, char *error, size_t size)
 {
 	ProtobufCMessage *message;
 	const char *key;
@@ -258,7 +264,8 @@ int json_to_message(const json_t *json, const ProtobufCMessageDescriptor *d, Pro
 	protobuf_c_message_init(d, message);
 	json_object_foreach((json_t *)json, key, value)
 	{
-		const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field_by_name(d, key);
+		const ProtobufCFieldDescriptor *f =
+			protobuf_c_message_descriptor_get_field_by_name(d, key);
 		uint8_t *at = f ? (uint8_t *)message + f->offset : NULL;
 
 		if (!f) {
@@ -276,7 +283,8 @@ int json_to_message(const json_t *json, const ProtobufCMessageDescriptor *d, Pro
 			*(void **)at = list;
 			r = 0;
 			for (size_t i = 0; i < json_array_size(value) && r == 0; i++) {
-				r = set_value(json_array_get(value, i), f, list + i * size_of(f), error, size);
+				r = set_value(json_array_get(value, i), f, list + i * size_of(f),
+					      error, size);
 				if (r == 0)
 					++*n;
 			}

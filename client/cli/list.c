@@ -1,6 +1,7 @@
 /*
- * list.c - a whole directory in memory, sorted as the locale sorts, and the little arithmetic on paths that verbs need. Entries
- * arrive with their attributes: listing costs one RPC per frame's worth, not one per name.
+ * list.c - a whole directory in memory, sorted as the locale sorts, and the little arithmetic on
+ * paths that verbs need. Entries arrive with their attributes: listing costs one RPC per frame's
+ * worth, not one per name.
  */
 #include "client/cli/cli.h"
 
@@ -144,7 +145,8 @@ bool cli_ask(struct cli *c, const char *question, const struct cli_volume *v, co
 	size_t size = 0;
 
 	fflush(stdout);
-	fprintf(stderr, "gofer: %s: %s '%s:%s'? ", c->spec->verb, question, v->name, path_escape(path, n, shown, 4 * n + 1));
+	fprintf(stderr, "gofer: %s: %s '%s:%s'? ", c->spec->verb, question, v->name,
+		path_escape(path, n, shown, 4 * n + 1));
 	fflush(stderr);
 	return getline(&line, &size, stdin) > 0 && (line[0] == 'y' || line[0] == 'Y');
 }

@@ -1,6 +1,6 @@
 /*
- * ln.c - gofer ln and gofer readlink. The target of a symbolic link is text: it is stored as given and means what it says to
- * whoever resolves it; "NAME:/path" is no target.
+ * ln.c - gofer ln and gofer readlink. The target of a symbolic link is text: it is stored as given
+ * and means what it says to whoever resolves it; "NAME:/path" is no target.
  */
 #include "client/cli/cli.h"
 
@@ -10,15 +10,18 @@
 static const struct cli_option ln_options[] = {
 	{ 's', "symbolic", NULL, "make a symbolic link with TARGET as its text" },
 	{ 'f', "force", NULL, "remove an existing destination first" },
-	{ 'n', "no-dereference", NULL, "a destination that is a link to a directory is replaced, not entered" },
-	{ 'T', "no-target-directory", NULL, "the destination is never a directory to put the link in" },
+	{ 'n', "no-dereference", NULL,
+	  "a destination that is a link to a directory is replaced, not entered" },
+	{ 'T', "no-target-directory", NULL,
+	  "the destination is never a directory to put the link in" },
 	{ 'v', "verbose", NULL, "say what was linked" },
 	{ 0 },
 };
 static const struct cli_spec ln_spec = {
 	.verb = "ln",
 	.usage = "[OPTION]... NAME:/existing NAME:/new\n-s [OPTION]... TARGET NAME:/new",
-	.about = "Makes a hard link, or with -s a symbolic link. Where NAME:/new is a directory, the link is made in it.",
+	.about = "Makes a hard link, or with -s a symbolic link. Where NAME:/new is a directory, "
+		 "the link is made in it.",
 	.options = ln_options,
 };
 
@@ -55,7 +58,8 @@ static int run_ln(int argc, char **argv)
 	target = c.argv[0];
 	if ((!symbolic && cli_split(&c, target, &from) < 0) || cli_split(&c, c.argv[1], &to) < 0)
 		return cli_end(&c);
-	if (!plain && gofer_stat(to.ns, to.path, no_follow ? AT_SYMLINK_NOFOLLOW : 0, &st) == 0 && S_ISDIR(st.st_mode)) {
+	if (!plain && gofer_stat(to.ns, to.path, no_follow ? AT_SYMLINK_NOFOLLOW : 0, &st) == 0 &&
+	    S_ISDIR(st.st_mode)) {
 		_cleanup_free_ char *name = cli_basename(symbolic ? target : from.path);
 		char *below = cli_join(to.path, name);
 
@@ -67,7 +71,8 @@ static int run_ln(int argc, char **argv)
 		return cli_end(&c);
 	}
 	for (bool again = force;; again = false) {
-		r = symbolic ? gofer_symlink(to.ns, target, to.path) : gofer_link(to.ns, from.path, to.path, 0);
+		r = symbolic ? gofer_symlink(to.ns, target, to.path)
+			     : gofer_link(to.ns, from.path, to.path, 0);
 		if (r != -EEXIST || !again)
 			break;
 		r = gofer_unlink(to.ns, to.path);
@@ -75,7 +80,8 @@ static int run_ln(int argc, char **argv)
 			break;
 	}
 	if (r < 0) {
-		cli_path_error(&c, r, symbolic ? "make symbolic link" : "make link", to.volume, to.path);
+		cli_path_error(&c, r, symbolic ? "make symbolic link" : "make link", to.volume,
+			       to.path);
 	} else if (verbose) {
 		printf("'%s:", to.volume->name);
 		cli_put_name(&c, to.path);
@@ -87,7 +93,8 @@ static int run_ln(int argc, char **argv)
 }
 
 static const struct cli_option readlink_options[] = {
-	{ 'f', "canonicalize", NULL, "print the path with every link resolved; the last component need not exist" },
+	{ 'f', "canonicalize", NULL,
+	  "print the path with every link resolved; the last component need not exist" },
 	{ 'e', "canonicalize-existing", NULL, "as -f, but everything must exist" },
 	{ 'n', "no-newline", NULL, "no newline at the end" },
 	{ 'z', "zero", NULL, "end with NUL instead of a newline" },
@@ -96,7 +103,8 @@ static const struct cli_option readlink_options[] = {
 static const struct cli_spec readlink_spec = {
 	.verb = "readlink",
 	.usage = "[-f | -e] [-n] [-z] NAME:/path...",
-	.about = "Prints the target of a symbolic link, or with -f where a path leads, as NAME:/path.",
+	.about = "Prints the target of a symbolic link, or with -f where a path leads, as "
+		 "NAME:/path.",
 	.options = readlink_options,
 	.notes = "An absolute target leads to that path in the same volume.",
 };
@@ -156,7 +164,8 @@ static int run_readlink(int argc, char **argv)
 			continue;
 		}
 		if (c.json) {
-			cli_json_print(&c, json_pack("{s:o,s:o}", "path", cli_json_path(p.volume, p.path), "target",
+			cli_json_print(&c, json_pack("{s:o,s:o}", "path",
+						     cli_json_path(p.volume, p.path), "target",
 						     cli_json_bytes(text, strlen(text))));
 			continue;
 		}

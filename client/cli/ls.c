@@ -1,7 +1,8 @@
 /*
- * ls.c - gofer ls: list directories as ls(1) does. Attributes and link targets come with the names (ReadDir), so a directory
- * costs one RPC per frame's worth of entries whatever the options say. ACLs are not marked with "+": that would cost one RPC per
- * name. Without operands it lists the volumes.
+ * ls.c - gofer ls: list directories as ls(1) does. Attributes and link targets come with the names
+ * (ReadDir), so a directory costs one RPC per frame's worth of entries whatever the options say.
+ * ACLs are not marked with "+": that would cost one RPC per name. Without operands it lists the
+ * volumes.
  */
 #include "client/cli/cli.h"
 
@@ -31,7 +32,8 @@ static const struct cli_option options[] = {
 	{ 'u', NULL, NULL, "show and sort by time of access" },
 	{ 'c', NULL, NULL, "show and sort by time of status change" },
 	{ 'U', NULL, NULL, "do not sort" },
-	{ KEY_TIME_STYLE, "time-style", "STYLE", "full-iso, long-iso, iso, locale or +FORMAT of strftime(3)" },
+	{ KEY_TIME_STYLE, "time-style", "STYLE",
+	  "full-iso, long-iso, iso, locale or +FORMAT of strftime(3)" },
 	{ 0 },
 };
 static const struct cli_spec spec = {
@@ -39,12 +41,14 @@ static const struct cli_spec spec = {
 	.usage = "[OPTION]... [NAME:/path]...",
 	.about = "Lists directories; without operands, the volumes that the server offers.",
 	.options = options,
-	.notes = "On a terminal names are quoted as ls quotes them, and listed in columns. Files with an ACL get no '+'.",
+	.notes = "On a terminal names are quoted as ls quotes them, and listed in columns. Files "
+		 "with an ACL get no '+'.",
 };
 
 struct ls {
 	struct cli *c;
-	bool all, almost, lng, one, directory, classify, no_owner, human, inode, numeric, reverse, recursive, blocks, quote;
+	bool all, almost, lng, one, directory, classify, no_owner, human, inode, numeric, reverse,
+		recursive, blocks, quote;
 	char sort; /* n S t U */
 	char time; /* m a c */
 	const char *time_style;
@@ -89,12 +93,12 @@ static const char *suffix(const struct ls *ls, mode_t mode)
 {
 	if (!ls->classify)
 		return "";
-	return S_ISDIR(mode)			      ? "/" :
-	       S_ISLNK(mode)			      ? "@" :
-	       S_ISFIFO(mode)			      ? "|" :
-	       S_ISSOCK(mode)			      ? "=" :
-	       S_ISREG(mode) && mode & 0111	      ? "*" :
-							"";
+	return S_ISDIR(mode)                  ? "/"
+	       : S_ISLNK(mode)                ? "@"
+	       : S_ISFIFO(mode)               ? "|"
+	       : S_ISSOCK(mode)               ? "="
+	       : S_ISREG(mode) && mode & 0111 ? "*"
+					      : "";
 }
 
 static void format_time(const struct ls *ls, const struct timespec *ts, char *buf, size_t size)
@@ -129,7 +133,8 @@ static void format_time(const struct ls *ls, const struct timespec *ts, char *bu
 		buf[0] = '\0';
 }
 
-/* What is printed of one entry, each column as text, so that widths are known before the first line. */
+/* What is printed of one entry, each column as text, so that widths are known before the first
+ * line. */
 struct row {
 	char *name;
 	bool quoted;
@@ -185,18 +190,22 @@ static void fill_row(struct ls *ls, const struct cli_entry *e, struct row *row)
 	}
 	snprintf(row->inode, sizeof(row->inode), "%llu", (unsigned long long)st->st_ino);
 	if (ls->human)
-		snprintf(row->blocks, sizeof(row->blocks), "%s", cli_human((uint64_t)st->st_blocks * 512, 1024, buf));
+		snprintf(row->blocks, sizeof(row->blocks), "%s",
+			 cli_human((uint64_t)st->st_blocks * 512, 1024, buf));
 	else
-		snprintf(row->blocks, sizeof(row->blocks), "%llu", (unsigned long long)(st->st_blocks + 1) / 2);
+		snprintf(row->blocks, sizeof(row->blocks), "%llu",
+			 (unsigned long long)(st->st_blocks + 1) / 2);
 	if (!ls->lng)
 		return;
 	snprintf(row->links, sizeof(row->links), "%llu", (unsigned long long)st->st_nlink);
 	snprintf(row->user, sizeof(row->user), "%s", cli_user_name(st->st_uid, ls->numeric));
 	snprintf(row->group, sizeof(row->group), "%s", cli_group_name(st->st_gid, ls->numeric));
 	if (S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode))
-		snprintf(row->size, sizeof(row->size), "%u, %3u", major(st->st_rdev), minor(st->st_rdev));
+		snprintf(row->size, sizeof(row->size), "%u, %3u", major(st->st_rdev),
+			 minor(st->st_rdev));
 	else if (ls->human)
-		snprintf(row->size, sizeof(row->size), "%s", cli_human((uint64_t)st->st_size, 1024, buf));
+		snprintf(row->size, sizeof(row->size), "%s",
+			 cli_human((uint64_t)st->st_size, 1024, buf));
 	else
 		snprintf(row->size, sizeof(row->size), "%lld", (long long)st->st_size);
 	format_time(ls, entry_time(ls, st), row->time, sizeof(row->time));
@@ -210,7 +219,8 @@ static void print_prefix(const struct ls *ls, const struct row *row, const size_
 		printf("%*s ", (int)width[BLOCKS], row->blocks);
 }
 
-static void print_long(struct ls *ls, const struct cli_entry *e, const struct row *row, const size_t *width, bool pad)
+static void print_long(struct ls *ls, const struct cli_entry *e, const struct row *row,
+		       const size_t *width, bool pad)
 {
 	char mode[11] = "??????????";
 
@@ -220,7 +230,8 @@ static void print_long(struct ls *ls, const struct cli_entry *e, const struct ro
 	printf("%s %*s ", mode, (int)width[LINKS], row->links);
 	if (!ls->no_owner)
 		printf("%-*s ", (int)width[USER], row->user);
-	printf("%-*s %*s %s ", (int)width[GROUP], row->group, (int)width[SIZE], row->size, row->time);
+	printf("%-*s %*s %s ", (int)width[GROUP], row->group, (int)width[SIZE], row->size,
+	       row->time);
 	if (pad && !row->quoted)
 		putchar(' ');
 	fputs(row->name, stdout);
@@ -246,14 +257,16 @@ static size_t terminal_width(void)
 }
 
 /* Down the columns, as ls does: the most columns whose widths fit the terminal. */
-static void print_columns(struct ls *ls, const struct cli_list *l, const struct row *rows, const size_t *width, bool pad)
+static void print_columns(struct ls *ls, const struct cli_list *l, const struct row *rows,
+			  const size_t *width, bool pad)
 {
 	_cleanup_free_ size_t *lengths = cli_alloc(l->n * sizeof(*lengths));
 	_cleanup_free_ size_t *columns = cli_alloc(l->n * sizeof(*columns));
 	size_t limit = terminal_width(), n_rows, n_columns;
 
 	for (size_t i = 0; i < l->n; i++)
-		lengths[i] = cli_width(rows[i].name) + strlen(suffix(ls, l->entries[i].st.st_mode)) +
+		lengths[i] = cli_width(rows[i].name) +
+			     strlen(suffix(ls, l->entries[i].st.st_mode)) +
 			     (pad && !rows[i].quoted) + (ls->inode ? width[INODE] + 1 : 0) +
 			     (ls->blocks ? width[BLOCKS] + 1 : 0);
 	for (n_rows = 1; n_rows < l->n; n_rows++) {
@@ -265,7 +278,8 @@ static void print_columns(struct ls *ls, const struct cli_list *l, const struct 
 		for (size_t col = 0; col < n_columns; col++) {
 			columns[col] = 0;
 			for (size_t i = col * n_rows; i < MIN((col + 1) * n_rows, l->n); i++)
-				columns[col] = MAX(columns[col], lengths[i] + (col + 1 < n_columns ? 2 : 0));
+				columns[col] = MAX(columns[col],
+						   lengths[i] + (col + 1 < n_columns ? 2 : 0));
 			total += columns[col];
 		}
 		if (total < limit)
@@ -315,7 +329,8 @@ static void print_list(struct ls *ls, const struct cli_list *l)
 		free(rows[i].name);
 }
 
-static void print_json(struct ls *ls, const struct cli_volume *v, const char *dir, const struct cli_list *l)
+static void print_json(struct ls *ls, const struct cli_volume *v, const char *dir,
+		       const struct cli_list *l)
 {
 	for (size_t i = 0; i < l->n; i++) {
 		const struct cli_entry *e = &l->entries[i];
@@ -325,7 +340,8 @@ static void print_json(struct ls *ls, const struct cli_volume *v, const char *di
 		if (dir)
 			json_object_set_new(o, "directory", cli_json_path(v, dir));
 		if (e->target)
-			json_object_set_new(o, "target", cli_json_bytes(e->target, strlen(e->target)));
+			json_object_set_new(o, "target",
+					    cli_json_bytes(e->target, strlen(e->target)));
 		cli_json_print(ls->c, o);
 	}
 }
@@ -342,7 +358,8 @@ static void add_dots(const struct cli_volume *v, const char *path, struct cli_li
 		cli_list_add(l, "..", &st, NULL);
 }
 
-static void list_directory(struct ls *ls, const struct cli_volume *v, const char *path, const char *title)
+static void list_directory(struct ls *ls, const struct cli_volume *v, const char *path,
+			   const char *title)
 {
 	_cleanup_list_ struct cli_list l = { 0 };
 	struct cli *c = ls->c;
@@ -392,7 +409,8 @@ static void list_directory(struct ls *ls, const struct cli_volume *v, const char
 	for (size_t i = 0; i < l.n; i++) {
 		const char *name = l.entries[i].name;
 
-		if (l.entries[i].type == DT_DIR && strcmp(name, ".") != 0 && strcmp(name, "..") != 0) {
+		if (l.entries[i].type == DT_DIR && strcmp(name, ".") != 0 &&
+		    strcmp(name, "..") != 0) {
 			_cleanup_free_ char *below = cli_join(path, name);
 			_cleanup_free_ char *below_title = title ? cli_join(title, name) : NULL;
 
@@ -407,14 +425,16 @@ static void list_volumes(struct ls *ls)
 
 	for (size_t i = 0; gofer_session_filesystem(ls->c->session, i, &fs) == 0; i++) {
 		if (ls->c->json) {
-			cli_json_print(ls->c,
-				       json_pack("{s:o,s:i,s:b,s:b,s:b}", "volume", cli_json_bytes(fs.name, strlen(fs.name)),
-						 "fs_id", (int)fs.fs_id, "read_only", fs.read_only, "may_donate",
-						 fs.may_donate, "delegate", fs.delegate));
+			cli_json_print(ls->c, json_pack("{s:o,s:i,s:b,s:b,s:b}", "volume",
+							cli_json_bytes(fs.name, strlen(fs.name)),
+							"fs_id", (int)fs.fs_id, "read_only",
+							fs.read_only, "may_donate", fs.may_donate,
+							"delegate", fs.delegate));
 			continue;
 		}
 		if (ls->lng)
-			printf("%s %-8s %-9s ", fs.read_only ? "ro" : "rw", fs.delegate ? "delegate" : "squash",
+			printf("%s %-8s %-9s ", fs.read_only ? "ro" : "rw",
+			       fs.delegate ? "delegate" : "squash",
 			       fs.may_donate ? "donates" : "no-donate");
 		cli_put_name(ls->c, fs.name);
 		printf(":\n");
@@ -437,7 +457,8 @@ static void list_operands(struct ls *ls)
 
 		if (cli_split(c, c->argv[i], &p) < 0)
 			continue;
-		/* A link named on the command line is followed to a directory, unless the link itself is asked for. */
+		/* A link named on the command line is followed to a directory, unless the link
+		 * itself is asked for. */
 		r = gofer_stat(p.ns, p.path, AT_SYMLINK_NOFOLLOW, &st);
 		if (r == 0 && S_ISLNK(st.st_mode)) {
 			struct stat to;
@@ -466,7 +487,8 @@ static void list_operands(struct ls *ls)
 		print_list(ls, &files);
 	ls->printed = files.n > 0;
 	for (size_t i = 0; i < n_dirs; i++) {
-		list_directory(ls, dirs[i].volume, dirs[i].path, c->argc > 1 || ls->recursive ? dirs[i].text : NULL);
+		list_directory(ls, dirs[i].volume, dirs[i].path,
+			       c->argc > 1 || ls->recursive ? dirs[i].text : NULL);
 		cli_path_deinit(&dirs[i]);
 	}
 }
@@ -535,7 +557,10 @@ static int run(int argc, char **argv)
 	if (ls.time_style && *ls.time_style != '+' && strcmp(ls.time_style, "full-iso") != 0 &&
 	    strcmp(ls.time_style, "long-iso") != 0 && strcmp(ls.time_style, "iso") != 0 &&
 	    strcmp(ls.time_style, "locale") != 0)
-		cli_no_usage(&c, "--time-style: '%s' is none of full-iso, long-iso, iso, locale, +FORMAT", ls.time_style);
+		cli_no_usage(
+			&c,
+			"--time-style: '%s' is none of full-iso, long-iso, iso, locale, +FORMAT",
+			ls.time_style);
 	/* -u and -c alone also sort by that time. */
 	if (ls.time != 'm' && ls.sort == 'n' && !ls.lng)
 		ls.sort = 't';

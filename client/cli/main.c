@@ -1,38 +1,38 @@
 /*
- * main.c - the gofer command: the list of verbs, and what is not a verb (help, version). Options of every verb may stand before
- * the verb; they are moved behind it, so that verbs see one order only.
+ * main.c - the gofer command: the list of verbs, and what is not a verb (help, version). Options of
+ * every verb may stand before the verb; they are moved behind it, so that verbs see one order only.
  */
 #include "client/cli/cli.h"
 
 #include <locale.h>
 #include <string.h>
 
-#define VERBS(X)                                                                                   \
-	X(serve)                                                                                   \
-	X(ls)                                                                                      \
-	X(stat)                                                                                    \
-	X(cat)                                                                                     \
-	X(get)                                                                                     \
-	X(put)                                                                                     \
-	X(cp)                                                                                      \
-	X(mv)                                                                                      \
-	X(rm)                                                                                      \
-	X(mkdir)                                                                                   \
-	X(rmdir)                                                                                   \
-	X(ln)                                                                                      \
-	X(readlink)                                                                                \
-	X(find)                                                                                    \
-	X(tree)                                                                                    \
-	X(du)                                                                                      \
-	X(df)                                                                                      \
-	X(chmod)                                                                                   \
-	X(chown)                                                                                   \
-	X(touch)                                                                                   \
-	X(truncate)                                                                                \
-	X(mknod)                                                                                   \
-	X(xattr)                                                                                   \
-	X(ping)                                                                                    \
-	X(rpc)                                                                                     \
+#define VERBS(X)    \
+	X(serve)    \
+	X(ls)       \
+	X(stat)     \
+	X(cat)      \
+	X(get)      \
+	X(put)      \
+	X(cp)       \
+	X(mv)       \
+	X(rm)       \
+	X(mkdir)    \
+	X(rmdir)    \
+	X(ln)       \
+	X(readlink) \
+	X(find)     \
+	X(tree)     \
+	X(du)       \
+	X(df)       \
+	X(chmod)    \
+	X(chown)    \
+	X(touch)    \
+	X(truncate) \
+	X(mknod)    \
+	X(xattr)    \
+	X(ping)     \
+	X(rpc)      \
 	X(completion)
 
 #define DECLARE(name) extern const struct verb verb_##name;
@@ -49,8 +49,10 @@ static void help(FILE *out)
 {
 	fprintf(out, "usage: gofer [OPTION]... VERB [ARGUMENT]...\n"
 		     "\n"
-		     "Serves directories to sandboxes, and uses what is served. Objects are named NAME:/path, where NAME is a\n"
-		     "volume of the server. A symbolic link with an absolute target leads to that path in its own volume.\n"
+		     "Serves directories to sandboxes, and uses what is served. Objects are named "
+		     "NAME:/path, where NAME is a\n"
+		     "volume of the server. A symbolic link with an absolute target leads to that "
+		     "path in its own volume.\n"
 		     "\n"
 		     "Verbs:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
@@ -58,9 +60,11 @@ static void help(FILE *out)
 	fprintf(out, "  %-12s%s\n", "help", "print the help of a verb");
 	fprintf(out, "\nOptions, before or after the verb:\n");
 	for (const struct cli_option *o = cli_global_options; o->key; o++)
-		fprintf(out, "  --%s%s%s\n        %s\n", o->name, o->arg ? "=" : "", o->arg ? o->arg : "", o->help);
+		fprintf(out, "  --%s%s%s\n        %s\n", o->name, o->arg ? "=" : "",
+			o->arg ? o->arg : "", o->help);
 	fprintf(out, "  --version\n        print the version\n");
-	fprintf(out, "\n'gofer VERB --help' says more. --stats counts Hello in \"rpcs\" and leaves it out of \"total\".\n"
+	fprintf(out, "\n'gofer VERB --help' says more. --stats counts Hello in \"rpcs\" and leaves "
+		     "it out of \"total\".\n"
 		     "Exit status: 0 if all went well, 1 if anything failed, 2 for wrong usage.\n");
 }
 
@@ -149,7 +153,8 @@ int main(int argc, char **argv)
 		}
 		words = global_words(argv + at);
 		if (!words) {
-			fprintf(stderr, "gofer: unknown option '%.60s'; see 'gofer --help'\n", argv[at]);
+			fprintf(stderr, "gofer: unknown option '%.60s'; see 'gofer --help'\n",
+				argv[at]);
 			return CLI_USAGE;
 		}
 		at += words;

@@ -18,7 +18,8 @@ static const struct cli_spec mkdir_spec = {
 	.options = mkdir_options,
 };
 
-static int make_one(struct cli *c, const struct cli_volume *v, const char *path, mode_t mode, bool verbose)
+static int make_one(struct cli *c, const struct cli_volume *v, const char *path, mode_t mode,
+		    bool verbose)
 {
 	int r = gofer_mkdir(v->ns, path, mode);
 
@@ -30,8 +31,10 @@ static int make_one(struct cli *c, const struct cli_volume *v, const char *path,
 	return r;
 }
 
-/* From the top down only where the short way, making the last one, fails: existing parents cost nothing. */
-static int make_parents(struct cli *c, const struct cli_volume *v, const char *path, mode_t mode, mode_t parent_mode, bool verbose)
+/* From the top down only where the short way, making the last one, fails: existing parents cost
+ * nothing. */
+static int make_parents(struct cli *c, const struct cli_volume *v, const char *path, mode_t mode,
+			mode_t parent_mode, bool verbose)
 {
 	int r = make_one(c, v, path, mode, verbose);
 
@@ -81,11 +84,12 @@ static int run_mkdir(int argc, char **argv)
 
 		if (cli_split(&c, c.argv[i], &p) < 0)
 			continue;
-		/* Without -m the server applies the umask, so that a default ACL can override it. */
+		/* Without -m the server applies the umask, so that a default ACL can override it.
+		 */
 		gofer_umask(p.ns, exact ? 0 : mask);
 		if (parents)
-			r = make_parents(&c, p.volume, p.path, exact ? mode : 0777, exact ? (0777 & ~mask) | 0300 : 0777,
-					 verbose);
+			r = make_parents(&c, p.volume, p.path, exact ? mode : 0777,
+					 exact ? (0777 & ~mask) | 0300 : 0777, verbose);
 		else
 			r = make_one(&c, p.volume, p.path, exact ? mode : 0777, verbose);
 		/* mkdir(2) drops set-id bits. */

@@ -1,6 +1,6 @@
 /*
- * mv.c - gofer mv: one Rename inside a volume; between volumes a copy that keeps everything, then removal, as mv(1) does between
- * filesystems.
+ * mv.c - gofer mv: one Rename inside a volume; between volumes a copy that keeps everything, then
+ * removal, as mv(1) does between filesystems.
  */
 #include "client/cli/cli.h"
 
@@ -21,9 +21,12 @@ static const struct cli_spec spec = {
 	.options = options,
 };
 
-static int move_across(struct cli *c, struct cli_path *from, struct cli_path *to, const char *dest, bool no_clobber)
+static int move_across(struct cli *c, struct cli_path *from, struct cli_path *to, const char *dest,
+		       bool no_clobber)
 {
-	static const struct cli_copy_options keep = { .recursive = true, .preserve = true, .no_dereference = true, .force = true };
+	static const struct cli_copy_options keep = {
+		.recursive = true, .preserve = true, .no_dereference = true, .force = true
+	};
 	struct stat st;
 	int r;
 
@@ -43,7 +46,8 @@ static int move_across(struct cli *c, struct cli_path *from, struct cli_path *to
 	return cli_remove_tree(c, from->volume, from->path, false);
 }
 
-static int move_one(struct cli *c, struct cli_path *from, struct cli_path *to, const char *dest, bool no_clobber)
+static int move_one(struct cli *c, struct cli_path *from, struct cli_path *to, const char *dest,
+		    bool no_clobber)
 {
 	int r;
 

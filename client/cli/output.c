@@ -1,9 +1,9 @@
 /*
  * output.c - names, sizes, modes and JSON on standard output.
  *
- * Names are bytes that somebody else chose. Into a pipe they go as they are, so that other programs get the true name; onto a
- * terminal no control character and no broken UTF-8 goes (C1 controls included). JSON holds names as strings where they are UTF-8,
- * else as {"base64": "..."}.
+ * Names are bytes that somebody else chose. Into a pipe they go as they are, so that other programs
+ * get the true name; onto a terminal no control character and no broken UTF-8 goes (C1 controls
+ * included). JSON holds names as strings where they are UTF-8, else as {"base64": "..."}.
  */
 #include "client/cli/cli.h"
 
@@ -92,8 +92,10 @@ char *cli_shell_quote(const char *name, bool *ret_quoted)
 	for (const char *p = name; *p;) {
 		size_t n = printable(p);
 
-		/* # and ~ only matter at the start, = and the brackets nowhere that a name is a word. */
-		if (n == 1 && strchr(special, *p) && (p == name || !strchr("#~", *p)) && !strchr("{}]", *p))
+		/* # and ~ only matter at the start, = and the brackets nowhere that a name is a
+		 * word. */
+		if (n == 1 && strchr(special, *p) && (p == name || !strchr("#~", *p)) &&
+		    !strchr("{}]", *p))
 			quoted = true;
 		if (!n)
 			quoted = escape = true;
@@ -222,13 +224,15 @@ const char *cli_type_name(mode_t mode)
 
 char *cli_base64(const void *data, size_t len)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	const uint8_t *in = data;
 	char *out = cli_alloc((len + 2) / 3 * 4 + 1), *to = out;
 
 	for (size_t i = 0; i < len; i += 3) {
 		size_t left = len - i;
-		uint32_t v = (uint32_t)in[i] << 16 | (left > 1 ? (uint32_t)in[i + 1] << 8 : 0) | (left > 2 ? in[i + 2] : 0);
+		uint32_t v = (uint32_t)in[i] << 16 | (left > 1 ? (uint32_t)in[i + 1] << 8 : 0) |
+			     (left > 2 ? in[i + 2] : 0);
 
 		*to++ = digits[v >> 18];
 		*to++ = digits[(v >> 12) & 63];
@@ -247,12 +251,12 @@ int cli_base64_decode(const char *text, void **ret_data, size_t *ret_len)
 
 	for (size_t i = 0; i < len && text[i] != '='; i++) {
 		char ch = text[i];
-		int d = ch >= 'A' && ch <= 'Z' ? ch - 'A' :
-			ch >= 'a' && ch <= 'z' ? ch - 'a' + 26 :
-			ch >= '0' && ch <= '9' ? ch - '0' + 52 :
-			ch == '+'	       ? 62 :
-			ch == '/'	       ? 63 :
-						 -1;
+		int d = ch >= 'A' && ch <= 'Z'   ? ch - 'A'
+			: ch >= 'a' && ch <= 'z' ? ch - 'a' + 26
+			: ch >= '0' && ch <= '9' ? ch - '0' + 52
+			: ch == '+'              ? 62
+			: ch == '/'              ? 63
+						 : -1;
 
 		if (d < 0)
 			return -EINVAL;
@@ -310,7 +314,9 @@ json_t *cli_json_stat(const struct stat *st)
 	json_object_set_new(o, "uid", json_integer(st->st_uid));
 	json_object_set_new(o, "gid", json_integer(st->st_gid));
 	if (S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode))
-		json_object_set_new(o, "rdev", json_pack("[i,i]", (int)major(st->st_rdev), (int)minor(st->st_rdev)));
+		json_object_set_new(
+			o, "rdev",
+			json_pack("[i,i]", (int)major(st->st_rdev), (int)minor(st->st_rdev)));
 	json_object_set_new(o, "size", json_integer((json_int_t)st->st_size));
 	json_object_set_new(o, "blocks", json_integer((json_int_t)st->st_blocks));
 	json_object_set_new(o, "blksize", json_integer((json_int_t)st->st_blksize));

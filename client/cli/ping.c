@@ -1,5 +1,6 @@
 /*
- * ping.c - gofer ping: round trips of the empty request, one after the other: what a system call through the server costs at least.
+ * ping.c - gofer ping: round trips of the empty request, one after the other: what a system call
+ * through the server costs at least.
  */
 #include "client/cli/cli.h"
 
@@ -29,7 +30,9 @@ static int compare(const void *a, const void *b)
 static int run(int argc, char **argv)
 {
 	Gofer__PingRequest message = GOFER__PING_REQUEST__INIT;
-	struct gofer_request request = { .type = RPC_TYPE_Ping, .message = (void *)&message, .fd = -1 };
+	struct gofer_request request = { .type = RPC_TYPE_Ping,
+					 .message = (void *)&message,
+					 .fd = -1 };
 	_cleanup_free_ uint64_t *times = NULL;
 	uint64_t count = 1000, n = 0;
 	double min, median, p99, max;
@@ -62,10 +65,12 @@ static int run(int argc, char **argv)
 		p99 = (double)times[(n - 1) * 99 / 100] / 1000;
 		max = (double)times[n - 1] / 1000;
 		if (c.json)
-			cli_json_print(&c, json_pack("{s:I,s:f,s:f,s:f,s:f}", "count", (json_int_t)n, "min_us", min, "median_us",
+			cli_json_print(&c, json_pack("{s:I,s:f,s:f,s:f,s:f}", "count",
+						     (json_int_t)n, "min_us", min, "median_us",
 						     median, "p99_us", p99, "max_us", max));
 		else
-			printf("%llu round trips: min %.1f us, median %.1f us, 99%% %.1f us, max %.1f us\n",
+			printf("%llu round trips: min %.1f us, median %.1f us, 99%% %.1f us, max "
+			       "%.1f us\n",
 			       (unsigned long long)n, min, median, p99, max);
 	}
 	return cli_end(&c);

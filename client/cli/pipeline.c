@@ -1,5 +1,6 @@
 /*
- * pipeline.c - see pipeline.h. The session bounds how many requests are out; this waits for a reply where it says so.
+ * pipeline.c - see pipeline.h. The session bounds how many requests are out; this waits for a reply
+ * where it says so.
  */
 #include "client/cli/pipeline.h"
 
@@ -26,7 +27,8 @@ int pipe_wait(struct cli *c)
 	}
 }
 
-int pipe_submit(struct cli *c, const struct gofer_request *request, gofer_callback callback, void *userdata)
+int pipe_submit(struct cli *c, const struct gofer_request *request, gofer_callback callback,
+		void *userdata)
 {
 	for (;;) {
 		int r = gofer_submit(c->session, request, callback, userdata, NULL);

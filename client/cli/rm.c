@@ -1,6 +1,7 @@
 /*
- * rm.c - gofer rm. The files of a directory are unlinked with many requests in flight; a directory is removed once all below it
- * have answered. Nothing is followed: the server unlinks names, and a directory that turned into a link is a name like any other.
+ * rm.c - gofer rm. The files of a directory are unlinked with many requests in flight; a directory
+ * is removed once all below it have answered. Nothing is followed: the server unlinks names, and a
+ * directory that turned into a link is a name like any other.
  */
 #include "client/cli/pipeline.h"
 
@@ -71,7 +72,9 @@ static void unlinked(void *userdata, int result, struct gofer_reply *reply)
 static void unlink_soon(struct rm *rm, const char *path)
 {
 	Gofer__UnlinkRequest message = GOFER__UNLINK_REQUEST__INIT;
-	struct gofer_request request = { .type = RPC_TYPE_Unlink, .message = (void *)&message, .fd = -1 };
+	struct gofer_request request = { .type = RPC_TYPE_Unlink,
+					 .message = (void *)&message,
+					 .fd = -1 };
 	struct removal *removal = cli_alloc(sizeof(*removal) + strlen(path) + 1);
 	Gofer__Path p;
 	int r;

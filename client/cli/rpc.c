@@ -1,7 +1,8 @@
 /*
- * rpc.c - gofer rpc: any request of the protocol, its fields as JSON, its reply as JSON. For looking at the protocol, for scripts,
- * and for trying what no other verb does. A handle lives as long as its session, and a session as long as this command: so several
- * requests can be given, one after the other.
+ * rpc.c - gofer rpc: any request of the protocol, its fields as JSON, its reply as JSON. For
+ * looking at the protocol, for scripts, and for trying what no other verb does. A handle lives as
+ * long as its session, and a session as long as this command: so several requests can be given, one
+ * after the other.
  */
 #include "client/cli/cli.h"
 
@@ -14,21 +15,27 @@
 enum { KEY_DATA = CLI_LONG, KEY_DATA_OUT, KEY_LIST };
 
 static const struct cli_option options[] = {
-	{ KEY_DATA, "data", "FILE", "payload of the requests that carry one; - for standard input" },
-	{ KEY_DATA_OUT, "data-out", "FILE", "write the replies' payloads to FILE; - for standard output" },
+	{ KEY_DATA, "data", "FILE",
+	  "payload of the requests that carry one; - for standard input" },
+	{ KEY_DATA_OUT, "data-out", "FILE",
+	  "write the replies' payloads to FILE; - for standard output" },
 	{ KEY_LIST, "list", NULL, "list the requests and their fields" },
 	{ 0 },
 };
 static const struct cli_spec spec = {
 	.verb = "rpc",
 	.usage = "[--data=FILE] [--data-out=FILE] NAME [FIELDS] [NAME [FIELDS]]...\n--list",
-	.about = "Sends requests of the protocol by name, with fields as JSON, and prints each reply as one line of JSON.",
+	.about = "Sends requests of the protocol by name, with fields as JSON, and prints each "
+		 "reply as one line of JSON.",
 	.options = options,
 	.notes = "gofer rpc Stat '{\"path\": {\"fs_id\": 1, \"path\": \"etc\"}}'\n"
-		 "gofer rpc Open '{\"path\": {\"fs_id\": 1, \"path\": \"f\"}, \"flags\": 1}' Read '{\"handle\": \"$handle\", \"count\": 9}'\n"
+		 "gofer rpc Open '{\"path\": {\"fs_id\": 1, \"path\": \"f\"}, \"flags\": 1}' Read "
+		 "'{\"handle\": \"$handle\", \"count\": 9}'\n"
 		 "\n"
-		 "Bytes are strings where they are UTF-8 and {\"base64\": \"...\"} where not, given and printed. In place of a\n"
-		 "number, \"$handle\" is the handle of the last reply that had one. A reply's payload is its field \"data\", unless\n"
+		 "Bytes are strings where they are UTF-8 and {\"base64\": \"...\"} where not, "
+		 "given and printed. In place of a\n"
+		 "number, \"$handle\" is the handle of the last reply that had one. A reply's "
+		 "payload is its field \"data\", unless\n"
 		 "--data-out is given.",
 };
 
@@ -68,7 +75,8 @@ static void list_requests(void)
 
 static int read_all(const char *name, char **ret_data, size_t *ret_len)
 {
-	_cleanup_fd_ int fd = strcmp(name, "-") == 0 ? dup(STDIN_FILENO) : open(name, O_RDONLY | O_CLOEXEC);
+	_cleanup_fd_ int fd =
+		strcmp(name, "-") == 0 ? dup(STDIN_FILENO) : open(name, O_RDONLY | O_CLOEXEC);
 	char *data = cli_alloc(FRAME_MAX_DATA + 1);
 	size_t len = 0;
 
@@ -107,7 +115,8 @@ static void put_handle(json_t *json, uint64_t handle)
 
 		json_object_foreach_safe(json, next, key, value)
 		{
-			if (json_is_string(value) && strcmp(json_string_value(value), "$handle") == 0)
+			if (json_is_string(value) &&
+			    strcmp(json_string_value(value), "$handle") == 0)
 				json_object_set_new(json, key, json_string(text));
 			else
 				put_handle(value, handle);
@@ -115,7 +124,8 @@ static void put_handle(json_t *json, uint64_t handle)
 	} else if (json_is_array(json)) {
 		for (size_t i = 0; i < json_array_size(json); i++) {
 			value = json_array_get(json, i);
-			if (json_is_string(value) && strcmp(json_string_value(value), "$handle") == 0)
+			if (json_is_string(value) &&
+			    strcmp(json_string_value(value), "$handle") == 0)
 				json_array_set_new(json, i, json_string(text));
 			else
 				put_handle(value, handle);
@@ -210,7 +220,8 @@ static int run(int argc, char **argv)
 	cli_need_operands(&c, 1, -1);
 	for (int i = 0; i < c.argc; i++)
 		if (c.argv[i][0] != '{' && !rpc_find_by_name(c.argv[i]))
-			cli_no_usage(&c, "there is no request '%.60s'; --list shows them", c.argv[i]);
+			cli_no_usage(&c, "there is no request '%.60s'; --list shows them",
+				     c.argv[i]);
 	if (c.argv[0][0] == '{')
 		cli_no_usage(&c, "the name of a request comes before its fields");
 	if (in) {
@@ -233,7 +244,8 @@ static int run(int argc, char **argv)
 
 		if (!rpc)
 			continue;
-		if (call(&s, rpc, i + 1 < c.argc && c.argv[i + 1][0] == '{' ? c.argv[i + 1] : NULL) < 0)
+		if (call(&s, rpc,
+			 i + 1 < c.argc && c.argv[i + 1][0] == '{' ? c.argv[i + 1] : NULL) < 0)
 			break;
 	}
 	if (s.out && s.out != stdout && fclose(s.out) != 0)

@@ -18,13 +18,15 @@ static const struct cli_spec spec = {
 	.usage = "[-L] [-c FORMAT] NAME:/path...",
 	.about = "Shows the attributes of objects.",
 	.options = options,
-	.notes = "FORMAT knows %a %A %b %B %d %D %f %F %g %G %h %i %n %N %o %s %t %T %u %U %w %W %x %X %y %Y %z %Z and %%,\n"
+	.notes = "FORMAT knows %a %A %b %B %d %D %f %F %g %G %h %i %n %N %o %s %t %T %u %U %w %W "
+		 "%x %X %y %Y %z %Z and %%,\n"
 		 "with the meanings that stat(1) gives them.",
 };
 
 static const char *file_type(const struct statx *stx)
 {
-	return S_ISREG(stx->stx_mode) && stx->stx_size == 0 ? "regular empty file" : cli_type_name(stx->stx_mode);
+	return S_ISREG(stx->stx_mode) && stx->stx_size == 0 ? "regular empty file"
+							    : cli_type_name(stx->stx_mode);
 }
 
 static struct timespec to_timespec(const struct statx_timestamp *t)
@@ -159,7 +161,8 @@ static void print_directive(struct cli *c, char d, struct cli_path *p, const str
 	}
 }
 
-static void print_format(struct cli *c, const char *format, struct cli_path *p, const struct statx *stx)
+static void print_format(struct cli *c, const char *format, struct cli_path *p,
+			 const struct statx *stx)
 {
 	for (; *format; format++) {
 		if (*format == '%' && format[1])
@@ -185,15 +188,17 @@ static void print_text(struct cli *c, struct cli_path *p, const struct statx *st
 			cli_put_name(c, target);
 		}
 	}
-	printf("\n  Size: %-10llu\tBlocks: %-10llu IO Block: %-6u %s\n", (unsigned long long)stx->stx_size,
-	       (unsigned long long)stx->stx_blocks, stx->stx_blksize, file_type(stx));
+	printf("\n  Size: %-10llu\tBlocks: %-10llu IO Block: %-6u %s\n",
+	       (unsigned long long)stx->stx_size, (unsigned long long)stx->stx_blocks,
+	       stx->stx_blksize, file_type(stx));
 	printf("Device: %u,%u\tInode: %-11llu Links: %u", stx->stx_dev_major, stx->stx_dev_minor,
 	       (unsigned long long)stx->stx_ino, stx->stx_nlink);
 	if (S_ISCHR(stx->stx_mode) || S_ISBLK(stx->stx_mode))
 		printf("     Device type: %u,%u", stx->stx_rdev_major, stx->stx_rdev_minor);
 	cli_mode_string(stx->stx_mode, mode);
-	printf("\nAccess: (%04o/%s)  Uid: (%5u/%8s)   Gid: (%5u/%8s)\n", stx->stx_mode & 07777, mode, stx->stx_uid,
-	       cli_user_name(stx->stx_uid, false), stx->stx_gid, cli_group_name(stx->stx_gid, false));
+	printf("\nAccess: (%04o/%s)  Uid: (%5u/%8s)   Gid: (%5u/%8s)\n", stx->stx_mode & 07777,
+	       mode, stx->stx_uid, cli_user_name(stx->stx_uid, false), stx->stx_gid,
+	       cli_group_name(stx->stx_gid, false));
 	print_format(c, tail, p, stx);
 }
 

@@ -19,7 +19,8 @@ static const struct cli_option touch_options[] = {
 	{ 'a', NULL, NULL, "only the time of access" },
 	{ 'm', NULL, NULL, "only the time of modification" },
 	{ 'c', "no-create", NULL, "make no files" },
-	{ 'd', "date", "DATE", "this time instead of now: @SECONDS, YYYY-MM-DD [HH:MM[:SS[.N]]] [Z|+HHMM]" },
+	{ 'd', "date", "DATE",
+	  "this time instead of now: @SECONDS, YYYY-MM-DD [HH:MM[:SS[.N]]] [Z|+HHMM]" },
 	{ 't', NULL, "STAMP", "this time: [[CC]YY]MMDDhhmm[.ss]" },
 	{ 'r', "reference", "FILE", "the times of FILE, local or NAME:/path" },
 	{ 'h', "no-dereference", NULL, "links themselves" },
@@ -81,7 +82,8 @@ static int run_touch(int argc, char **argv)
 			reference = c.optarg;
 			break;
 		default:
-			if ((key == 'd' ? cli_date_parse : cli_stamp_parse)(c.optarg, &times[0]) < 0)
+			if ((key == 'd' ? cli_date_parse : cli_stamp_parse)(c.optarg, &times[0]) <
+			    0)
 				cli_no_usage(&c, "-%c: '%s' is not a time", key, c.optarg);
 			times[1] = times[0];
 		}
@@ -119,7 +121,8 @@ static int run_touch(int argc, char **argv)
 }
 
 static const struct cli_option truncate_options[] = {
-	{ 's', "size", "[+-]SIZE", "the new size; +, - relative to the old one; K, M, G, T for powers of 1024" },
+	{ 's', "size", "[+-]SIZE",
+	  "the new size; +, - relative to the old one; K, M, G, T for powers of 1024" },
 	{ 'r', "reference", "NAME:/path", "the size of this file" },
 	{ 'c', "no-create", NULL, "make no files" },
 	{ 0 },
@@ -223,7 +226,8 @@ static const struct cli_option mknod_options[] = {
 static const struct cli_spec mknod_spec = {
 	.verb = "mknod",
 	.usage = "[-m MODE] NAME:/path p\n[-m MODE] NAME:/path b|c MAJOR MINOR",
-	.about = "Makes a FIFO (p), or asks the server for a device, which it refuses unless the volume allows them.",
+	.about = "Makes a FIFO (p), or asks the server for a device, which it refuses unless the "
+		 "volume allows them.",
 	.options = mknod_options,
 };
 

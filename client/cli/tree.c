@@ -46,7 +46,8 @@ static void print_entry(struct tree *t, const struct cli_entry *e)
 			printf("%s", mode);
 		}
 		if (t->human)
-			printf("%s%4s", t->modes ? " " : "", cli_human((uint64_t)e->st.st_size, 1024, buf));
+			printf("%s%4s", t->modes ? " " : "",
+			       cli_human((uint64_t)e->st.st_size, 1024, buf));
 		else if (t->sizes)
 			printf("%s%11lld", t->modes ? " " : "", (long long)e->st.st_size);
 		printf("]  ");
@@ -92,7 +93,8 @@ static void draw(struct tree *t, const char *path, const char *lead, unsigned le
 			json_object_set_new(o, "path", cli_json_path(t->v, below));
 			json_object_set_new(o, "level", json_integer(level));
 			if (e->target)
-				json_object_set_new(o, "target", cli_json_bytes(e->target, strlen(e->target)));
+				json_object_set_new(o, "target",
+						    cli_json_bytes(e->target, strlen(e->target)));
 			cli_json_print(t->c, o);
 		}
 		if (e->type != DT_DIR) {
@@ -105,7 +107,9 @@ static void draw(struct tree *t, const char *path, const char *lead, unsigned le
 			_cleanup_free_ char *below_lead = NULL;
 
 			if (asprintf(&below_lead, "%s%s", lead,
-				     i == last ? "    " : t->ascii ? "|   " : "│\302\240\302\240 ") < 0)
+				     i == last  ? "    "
+				     : t->ascii ? "|   "
+						: "│\302\240\302\240 ") < 0)
 				abort();
 			draw(t, below, below_lead, level + 1);
 		}
@@ -159,10 +163,12 @@ static int run(int argc, char **argv)
 		draw(&t, p.path, "", 1);
 	}
 	if (!c.json && t.directories)
-		printf("\n%llu director%s\n", (unsigned long long)t.n_directories, t.n_directories == 1 ? "y" : "ies");
+		printf("\n%llu director%s\n", (unsigned long long)t.n_directories,
+		       t.n_directories == 1 ? "y" : "ies");
 	else if (!c.json)
 		printf("\n%llu director%s, %llu file%s\n", (unsigned long long)t.n_directories,
-		       t.n_directories == 1 ? "y" : "ies", (unsigned long long)t.n_files, t.n_files == 1 ? "" : "s");
+		       t.n_directories == 1 ? "y" : "ies", (unsigned long long)t.n_files,
+		       t.n_files == 1 ? "" : "s");
 	return cli_end(&c);
 }
 

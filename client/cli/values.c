@@ -68,7 +68,8 @@ static int apply_clause(const char *p, size_t len, mode_t umask_bits, mode_t *mo
 		} else {
 			mode_t clear = who ? who : 0777;
 
-			/* "=" leaves a directory's set-id bits alone unless they are named, as GNU's chmod does. */
+			/* "=" leaves a directory's set-id bits alone unless they are named, as
+			 * GNU's chmod does. */
 			if (S_ISDIR(*mode))
 				clear &= ~(mode_t)06000 | (bits & 06000);
 			*mode = (*mode & ~clear) | bits;
@@ -240,7 +241,8 @@ int cli_stamp_parse(const char *text, struct timespec *ret_ts)
 
 	localtime_r(&now, &tm);
 	if ((digits != 8 && digits != 10 && digits != 12) ||
-	    (text[digits] && (text[digits] != '.' || strspn(text + digits + 1, "0123456789") != 2 || text[digits + 3])))
+	    (text[digits] && (text[digits] != '.' || strspn(text + digits + 1, "0123456789") != 2 ||
+			      text[digits + 3])))
 		return -EINVAL;
 	for (size_t i = 0; i < digits; i += 2)
 		v[n++] = (text[i] - '0') * 10 + text[i + 1] - '0';
@@ -254,8 +256,8 @@ int cli_stamp_parse(const char *text, struct timespec *ret_ts)
 	tm.tm_min = v[n - 1];
 	tm.tm_sec = text[digits] ? (text[digits + 1] - '0') * 10 + text[digits + 2] - '0' : 0;
 	tm.tm_isdst = -1;
-	if (tm.tm_mon < 0 || tm.tm_mon > 11 || tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 ||
-	    tm.tm_sec > 60)
+	if (tm.tm_mon < 0 || tm.tm_mon > 11 || tm.tm_mday < 1 || tm.tm_mday > 31 ||
+	    tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60)
 		return -EINVAL;
 	*ret_ts = (struct timespec){ .tv_sec = mktime(&tm) };
 	return 0;

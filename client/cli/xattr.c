@@ -1,5 +1,6 @@
 /*
- * xattr.c - gofer xattr: extended attributes. Values are bytes: raw into a pipe, escaped on a terminal.
+ * xattr.c - gofer xattr: extended attributes. Values are bytes: raw into a pipe, escaped on a
+ * terminal.
  */
 #include "client/cli/cli.h"
 
@@ -17,7 +18,8 @@ static const struct cli_option options[] = {
 };
 static const struct cli_spec spec = {
 	.verb = "xattr",
-	.usage = "list [-h] NAME:/path\nget [-h] NAME:/path ATTRIBUTE\nset [-h] NAME:/path ATTRIBUTE VALUE\nrm [-h] NAME:/path ATTRIBUTE",
+	.usage = "list [-h] NAME:/path\nget [-h] NAME:/path ATTRIBUTE\nset [-h] NAME:/path "
+		 "ATTRIBUTE VALUE\nrm [-h] NAME:/path ATTRIBUTE",
 	.about = "Shows and changes extended attributes (user.NAME, system.posix_acl_access ...).",
 	.options = options,
 	.notes = "'list --json' shows the values too.",
@@ -46,7 +48,8 @@ static int list(struct cli *c, struct cli_path *p, int flags)
 		putchar('\n');
 	}
 	if (n >= 0 && c->json)
-		cli_json_print(c, json_pack("{s:o,s:O}", "path", cli_json_path(p->volume, p->path), "xattrs", all));
+		cli_json_print(c, json_pack("{s:o,s:O}", "path", cli_json_path(p->volume, p->path),
+					    "xattrs", all));
 	json_decref(all);
 	return n < 0 ? (int)n : 0;
 }
@@ -60,8 +63,9 @@ static int get(struct cli *c, struct cli_path *p, const char *name, int flags, b
 	if (n < 0)
 		return (int)n;
 	if (c->json) {
-		cli_json_print(c, json_pack("{s:o,s:s,s:o}", "path", cli_json_path(p->volume, p->path), "name", name,
-					    "value", cli_json_bytes(value, (size_t)n)));
+		cli_json_print(c,
+			       json_pack("{s:o,s:s,s:o}", "path", cli_json_path(p->volume, p->path),
+					 "name", name, "value", cli_json_bytes(value, (size_t)n)));
 	} else if (base64) {
 		text = cli_base64(value, (size_t)n);
 		printf("%s\n", text);
@@ -124,7 +128,8 @@ static int run(int argc, char **argv)
 	if (r < 0) {
 		_cleanup_free_ char *where = NULL;
 
-		if (asprintf(&where, "%s%s%s", p.text, *what == 'l' ? "" : ": ", *what == 'l' ? "" : c.argv[2]) < 0)
+		if (asprintf(&where, "%s%s%s", p.text, *what == 'l' ? "" : ": ",
+			     *what == 'l' ? "" : c.argv[2]) < 0)
 			abort();
 		cli_error(&c, r, NULL, where);
 	}
