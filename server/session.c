@@ -1,9 +1,11 @@
 /*
- * session.c - one session from Hello's deadline to the peer's leaving: its threads, and which of them waits for what.
+ * session.c - one session from Hello's deadline to the peer's leaving: its threads, and which of
+ * them waits for what.
  *
- * The calling thread is the first worker; others are started when the last waiting one gets something to do, and stay. All wait in
- * recvmsg: the kernel wakes one per packet. The end of the stream wakes them all. SIGTERM's handler shuts the receiving side of
- * the socket down, which is the same as the peer leaving, but for the replies that are still sent.
+ * The calling thread is the first worker; others are started when the last waiting one gets
+ * something to do, and stay. All wait in recvmsg: the kernel wakes one per packet. The end of the
+ * stream wakes them all. SIGTERM's handler shuts the receiving side of the socket down, which is
+ * the same as the peer leaving, but for the replies that are still sent.
  */
 #include "server/session.h"
 
@@ -19,7 +21,8 @@
 #include "common/log.h"
 
 enum {
-	END_WAIT_SECONDS = 2, /* for threads stuck in the kernel, before the process ends around them */
+	END_WAIT_SECONDS =
+		2, /* for threads stuck in the kernel, before the process ends around them */
 	THREAD_STACK_SIZE = 256 * 1024,
 };
 
@@ -81,15 +84,17 @@ static void packet_unlink(struct session *s, struct packet *p)
 }
 
 /*
- * Before the reply to the frame `next` leaves: the client may use its tag and its place among those in flight again as soon as it
- * has read it, which may be before this thread runs again.
+ * Before the reply to the frame `next` leaves: the client may use its tag and its place among those
+ * in flight again as soon as it has read it, which may be before this thread runs again.
  */
 void packet_frame_done(struct session *s, struct packet *p)
 {
+	uint64_t bit = UINT64_C(1) << p->next;
+
 	pthread_mutex_lock(&s->lock);
-	s->in_flight -= packet_waiting(p);
-	p->done |= UINT64_C(1) << p->next;
-	s->in_flight += packet_waiting(p);
+	if (!(p->done & bit) && !(p->frames[p->next].header.flags & FRAME_NO_REPLY))
+		s->in_flight--;
+	p->done |= bit;
 	p->next++;
 	pthread_mutex_unlock(&s->lock);
 }
@@ -104,8 +109,8 @@ static bool tag_is_live(const struct session *s, const struct packet *except, ui
 }
 
 /*
- * Takes a packet into the books: frames whose tag is in flight already, or that are more than the client may have in flight, are
- * answered with an error here and now.
+ * Takes a packet into the books: frames whose tag is in flight already, or that are more than the
+ * client may have in flight, are answered with an error here and now.
  */
 static void packet_admit(struct worker *w, struct packet *p)
 {
@@ -150,11 +155,14 @@ int session_cancel(struct session *s, uint32_t tag)
 			uint64_t bit = UINT64_C(1) << i;
 
 			if (p->frames[i].header.tag != tag || (p->done & bit) ||
-			    p->frames[i].header.type == RPC_TYPE_Cancel || (p->frames[i].header.flags & FRAME_NO_REPLY))
+			    p->frames[i].header.type == RPC_TYPE_Cancel ||
+			    (p->frames[i].header.flags & FRAME_NO_REPLY))
 				continue;
 			p->cancelled |= bit;
-			/* A system call that waits is interrupted; one that has not begun is refused by request_cancelled(). */
-			if (p->worker && p->next == i && !pthread_equal(p->worker->thread, pthread_self()))
+			/* A system call that waits is interrupted; one that has not begun is
+			 * refused by request_cancelled(). */
+			if (p->worker && p->next == i &&
+			    !pthread_equal(p->worker->thread, pthread_self()))
 				pthread_kill(p->worker->thread, SIGUSR1);
 			r = 0;
 			break;
@@ -179,7 +187,8 @@ static struct packet *queue_pop(struct session *s, struct worker *w)
 	return p;
 }
 
-/* Moves what is left of the packet to the queue, for another thread. False: there is no memory for that; execute it here. */
+/* Moves what is left of the packet to the queue, for another thread. False: there is no memory for
+ * that; execute it here. */
 static bool queue_push(struct session *s, struct packet *p)
 {
 	struct packet *copy = malloc(sizeof(*copy));
@@ -224,7 +233,8 @@ static void run_queue(struct worker *w)
 {
 	struct packet *p;
 
-	while (!atomic_load_explicit(&w->session->ended, memory_order_relaxed) && (p = queue_pop(w->session, w))) {
+	while (!atomic_load_explicit(&w->session->ended, memory_order_relaxed) &&
+	       (p = queue_pop(w->session, w))) {
 		packet_execute(w, p, false);
 		packet_finish(w, p);
 		free(p->bytes);
@@ -262,7 +272,8 @@ static void pool_grow(struct session *s)
 	pthread_attr_destroy(&attr);
 }
 
-/* Before a packet is executed: is this the last thread that could wait? Starts another one where that is allowed. */
+/* Before a packet is executed: is this the last thread that could wait? Starts another one where
+ * that is allowed. */
 static bool worker_leave_idle(struct session *s)
 {
 	bool last;
@@ -281,8 +292,8 @@ static bool worker_leave_idle(struct session *s)
 }
 
 /*
- * Before a thread waits. Whoever finds somebody waiting already looks after the queue first; so exactly one thread waits while
- * the queue holds something, and nothing is left in it while two do.
+ * Before a thread waits. Whoever finds somebody waiting already looks after the queue first; so
+ * exactly one thread waits while the queue holds something, and nothing is left in it while two do.
  */
 static void worker_become_idle(struct worker *w)
 {
@@ -338,7 +349,8 @@ static void worker_loop(struct worker *w)
 		packet_execute(w, p, false);
 		packet_finish(w, p);
 	}
-	/* Whoever sees the end first tells the others. Under the lock: no thread is started after it. */
+	/* Whoever sees the end first tells the others. Under the lock: no thread is started after
+	 * it. */
 	pthread_mutex_lock(&s->lock);
 	atomic_store(&s->ended, true);
 	pthread_mutex_unlock(&s->lock);
@@ -348,7 +360,8 @@ static void worker_loop(struct worker *w)
 /* What belongs to a thread and not to the process, once per thread. */
 static int worker_enter(struct worker *w)
 {
-	/* A umask and a working directory of its own; the latter names descriptors to calls that take only paths. */
+	/* A umask and a working directory of its own; the latter names descriptors to calls that
+	 * take only paths. */
 	if (unshare(CLONE_FS) < 0 || fchdir(w->session->proc_fd) < 0)
 		return -errno;
 	umask(0);
@@ -384,7 +397,8 @@ static void on_interrupt(int signo _unused_)
 	/* Its purpose is the EINTR. */
 }
 
-static int session_init(struct session *s, const struct server *server, int sock, const struct peer *peer, int proc_fd)
+static int session_init(struct session *s, const struct server *server, int sock,
+			const struct peer *peer, int proc_fd)
 {
 	struct timeval hello = {
 		.tv_sec = server->limits.hello_ms / 1000,
@@ -450,14 +464,15 @@ static void session_deinit(struct session *s)
 	pthread_mutex_destroy(&s->lock);
 }
 
-int session_run(const struct server *server, int sock, const struct peer *peer, int proc_fd, const volatile sig_atomic_t *draining)
+int session_run(const struct server *server, int sock, const struct peer *peer, int proc_fd,
+		const volatile sig_atomic_t *draining)
 {
 	struct worker *first = calloc(1, sizeof(*first));
 	struct session *s = calloc(1, sizeof(*s));
 	int r = first && s ? 0 : -ENOMEM;
 
-	/* Past eight arenas glibc reads the number of CPUs from /sys, which is not there and not allowed; and threads that come and
-	 * go should not each keep one. */
+	/* Past eight arenas glibc reads the number of CPUs from /sys, which is not there and not
+	 * allowed; and threads that come and go should not each keep one. */
 	(void)mallopt(M_ARENA_MAX, 2);
 	if (r == 0)
 		r = session_init(s, server, sock, peer, proc_fd);
