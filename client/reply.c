@@ -147,7 +147,8 @@ static const char *check_hello(const Gofer__HelloReply *m)
 
 		if (path_validate_name(f->name.data, f->name.len) < 0)
 			return "a filesystem with an impossible name";
-		if (!f->root || attr_check(f->root) < 0 || !S_ISDIR(f->root->mode))
+		/* Absent where the session's own identity may not look (a delegating volume). */
+		if (f->root && (attr_check(f->root) < 0 || !S_ISDIR(f->root->mode)))
 			return "a filesystem whose root is no directory";
 		for (size_t j = 0; j < i; j++)
 			if (m->filesystems[j]->fs_id == f->fs_id ||

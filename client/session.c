@@ -188,7 +188,7 @@ static int take_hello(struct gofer_session *s, const Gofer__HelloReply *m)
 			.read_only = f->read_only,
 			.may_donate = f->may_donate,
 			.delegate = f->delegate,
-			.root_mode = f->root->mode,
+			.root_mode = f->root ? f->root->mode : 0,
 		};
 	}
 	/* The table that Hello itself went through held one request; nothing is in flight now. */
