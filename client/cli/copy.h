@@ -31,6 +31,8 @@ struct copy_progress {
 };
 void copy_progress_start(struct copy_progress *p, bool quiet);
 void copy_progress_show(struct copy_progress *p, bool now);
+/* A new line, for a message; the bar goes on below it. */
+void copy_progress_break(struct copy_progress *p);
 void copy_progress_end(struct copy_progress *p);
 
 /* Parses the options that both have. */

@@ -171,6 +171,13 @@ void copy_progress_show(struct copy_progress *p, bool now)
 	p->width = n;
 }
 
+void copy_progress_break(struct copy_progress *p)
+{
+	if (p->shown && p->width)
+		fputc('\n', stderr);
+	p->width = 0;
+}
+
 void copy_progress_end(struct copy_progress *p)
 {
 	if (!p->shown)

@@ -110,6 +110,7 @@ int local_fd(struct local_tree *t, struct local_dir *d)
 
 int local_mkdir(struct local_tree *t, struct local_dir *d)
 {
+	struct stat st;
 	int parent, fd;
 
 	if (!d->parent)
@@ -117,9 +118,15 @@ int local_mkdir(struct local_tree *t, struct local_dir *d)
 	parent = local_fd(t, d->parent);
 	if (parent < 0)
 		return parent;
-	if (mkdirat(parent, d->name, 0700) < 0 && errno != EEXIST)
+	if (mkdirat(parent, d->name, 0700) == 0)
+		return MIN(local_fd(t, d), 0);
+	if (errno != EEXIST)
 		return -errno;
 	fd = local_fd(t, d);
+	/* It gets its true mode when all is in it; until then we must be able to write. */
+	if (fd >= 0 && fstat(fd, &st) == 0 && (st.st_mode & 0700) != 0700 &&
+	    fchmod(fd, (st.st_mode & 07777) | 0700) < 0 && errno != EPERM)
+		return -errno;
 	return MIN(fd, 0);
 }
 
@@ -141,7 +148,7 @@ static int set_owner(int fd, const struct stat *st, bool *ret_owned)
 }
 
 int local_set_attributes(struct local_tree *t, int fd, const struct stat *st,
-			 const struct copy_xattr *xattrs)
+			 const struct copy_xattr *xattrs, const char **ret_attribute)
 {
 	const struct timespec times[2] = { st->st_atim, st->st_mtim };
 	mode_t mode = st->st_mode & 07777;
@@ -155,15 +162,19 @@ int local_set_attributes(struct local_tree *t, int fd, const struct stat *st,
 		(void)fremovexattr(fd, "system.posix_acl_default");
 	}
 	for (const struct copy_xattr *x = xattrs; x; x = x->next)
-		if (fsetxattr(fd, x->name, x->value, x->len, 0) < 0)
+		if (fsetxattr(fd, x->name, x->value, x->len, 0) < 0) {
 			result = -errno;
+			*ret_attribute = x->name;
+		}
 	r = set_owner(fd, st, &owned);
-	if (r < 0)
-		return r;
 	if (!owned)
 		mode &= ~(mode_t)(S_ISUID | S_ISGID);
-	if (fchmod(fd, mode) < 0 || futimens(fd, times) < 0)
-		return -errno;
+	if (r == 0 && (fchmod(fd, mode) < 0 || futimens(fd, times) < 0))
+		r = -errno;
+	if (r < 0) {
+		*ret_attribute = NULL;
+		return r;
+	}
 	return result;
 }
 

@@ -38,9 +38,9 @@ int local_fd(struct local_tree *t, struct local_dir *d);
 int local_mkdir(struct local_tree *t, struct local_dir *d);
 
 /* Owner, extended attributes, mode and times through the descriptor of a regular file or directory.
- */
+ * On failure *ret_attribute is the extended attribute that could not be set (borrowed), or NULL. */
 int local_set_attributes(struct local_tree *t, int fd, const struct stat *st,
-			 const struct copy_xattr *xattrs);
+			 const struct copy_xattr *xattrs, const char **ret_attribute);
 /* rename(2) from a temporary name; removes the temporary one on failure. */
 int local_rename(int dirfd, const char *temp, const char *name);
 /* A symbolic link or FIFO at `name`, in place of whatever but a directory was there, with owner and

@@ -11,8 +11,18 @@ void get_failed(struct get *g, int r, const char *path)
 {
 	if (r == -EINTR && pipe_signal)
 		return;
-	copy_progress_end(&g->progress);
+	copy_progress_break(&g->progress);
 	cli_path_error(g->c, r, NULL, g->v, path);
+}
+
+static void attributes_failed(struct get *g, int r, const char *attribute, const char *path)
+{
+	_cleanup_free_ char *what = NULL;
+
+	copy_progress_break(&g->progress);
+	if (asprintf(&what, "set %s of", attribute ? attribute : "the attributes") < 0)
+		abort();
+	cli_path_error(g->c, r, what, g->v, path);
 }
 
 void get_push(struct get *g, enum get_what what, struct dir *dir, struct item *item,
@@ -38,11 +48,14 @@ void get_dir_done(struct get *g, struct dir *d)
 		struct dir *parent = d->parent;
 
 		if (!d->failed && !d->keep) {
+			const char *attribute = NULL;
 			int fd = local_fd(&g->tree, d->local);
-			int r = fd < 0 ? fd : local_set_attributes(&g->tree, fd, &d->st, d->xattrs);
+			int r = fd < 0 ? fd
+				       : local_set_attributes(&g->tree, fd, &d->st, d->xattrs,
+							      &attribute);
 
 			if (r < 0)
-				get_failed(g, r, d->path);
+				attributes_failed(g, r, attribute, d->path);
 		}
 		local_unref(&g->tree, d->local);
 		copy_xattrs_free(d->xattrs);
@@ -110,15 +123,16 @@ void get_item_fail(struct get *g, struct item *item, int r)
 /* An answer of the item's is in (or will not come). */
 void get_item_done(struct get *g, struct item *item)
 {
+	const char *attribute = NULL;
 	int dirfd, r = 0;
 
 	if (--item->pending > 0)
 		return;
 	if (!item->failed) {
-		r = local_set_attributes(&g->tree, item->fd, &item->st, item->xattrs);
+		r = local_set_attributes(&g->tree, item->fd, &item->st, item->xattrs, &attribute);
 		/* The file is there; what is missing is said. */
 		if (r < 0)
-			get_failed(g, r, item->path);
+			attributes_failed(g, r, attribute, item->path);
 		if (item->temp[0]) {
 			dirfd = local_fd(&g->tree, item->dir->local);
 			r = dirfd < 0 ? dirfd : local_rename(dirfd, item->temp, item->name);
@@ -331,7 +345,7 @@ void get_take(struct get *g, struct dir *dir, const char *name, const char *path
 	default:
 		g->progress.files++;
 		if (!g->o.quiet) {
-			copy_progress_end(&g->progress);
+			copy_progress_break(&g->progress);
 			cli_warn(g->c, "%s:%s: skipped, a %s", g->v->name, path,
 				 cli_type_name(st->st_mode));
 		}

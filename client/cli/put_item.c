@@ -14,7 +14,7 @@ void put_failed(struct put *p, int r, const char *path)
 {
 	if (r == -EINTR && pipe_signal)
 		return;
-	copy_progress_end(&p->progress);
+	copy_progress_break(&p->progress);
 	cli_path_error(p->c, r, NULL, p->v, path);
 }
 
@@ -207,7 +207,7 @@ void put_take(struct put *p, struct dir *dir, const char *name, const char *path
 	    !S_ISFIFO(st->st_mode)) {
 		p->progress.files++;
 		if (!p->o.quiet) {
-			copy_progress_end(&p->progress);
+			copy_progress_break(&p->progress);
 			cli_warn(p->c, "%s:%s: skipped, a %s", p->v->name, path,
 				 cli_type_name(st->st_mode));
 		}

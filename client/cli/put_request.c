@@ -44,6 +44,9 @@ static void on_made(void *userdata, int result, struct gofer_reply *reply)
 		result = gofer_stat(p->v->ns, item->path, AT_SYMLINK_NOFOLLOW, &st);
 		if (result == 0 && !S_ISDIR(st.st_mode))
 			result = -ENOTDIR;
+		/* It gets its true mode when all is in it; until then we must be able to write. */
+		if (result == 0 && (st.st_mode & 0700) != 0700)
+			(void)gofer_chmod(p->v->ns, item->path, (st.st_mode & 07777) | 0700);
 	} else if (result == -EEXIST && !item->again) {
 		/* Links and FIFOs replace what was there, as a rename does for files. */
 		item->again = true;
@@ -97,10 +100,14 @@ static void on_xattr(void *userdata, int result, struct gofer_reply *reply)
 	p->in_flight--;
 	result = put_result(result, reply);
 	/* The file is worth having without them; what is missing is said. */
-	if (result == -EOPNOTSUPP)
-		p->no_xattr = true;
-	else if (result < 0)
-		put_failed(p, result, item->path);
+	if (result < 0 && result != -EOPNOTSUPP && !pipe_signal) {
+		_cleanup_free_ char *what = NULL;
+
+		copy_progress_break(&p->progress);
+		if (asprintf(&what, "set %s of", call->xattr->name) < 0)
+			abort();
+		cli_path_error(p->c, result, what, p->v, item->path);
+	}
 	free(call);
 	put_answered(p, item, 0);
 }

@@ -54,7 +54,10 @@ chmod 4755 "$s/zero"; chmod 444 "$s/-dash"; chmod 640 "$s/fifo"; chmod 1770 "$s/
 if [[ $(id -u) == 0 ]]; then chown 1234:4321 "$s/many/1" "$s/private"; chown -h 12:34 "$s/dangling"; chmod 6711 "$s/many/1"; fi
 setfattr -n user.one -v value "$s/large" 2>/dev/null && setfattr -n user.two -v 0x00ff00 "$s/-dash" 2>/dev/null
 setfattr -n user.dir -v d "$s/empty" 2>/dev/null
-setfacl -m u:77:rw "$s/many/2" 2>/dev/null && setfacl -d -m g:88:rx "$s/private" 2>/dev/null
+# Ids that a user namespace does not map cannot be seen from inside it, nor be given to a file there: an ordinary user's own only.
+u=77 gr=88
+[[ $(id -u) == 0 ]] || { u=$(id -u) gr=$(id -g); }
+setfacl -m "u:$u:rw" "$s/many/2" 2>/dev/null && setfacl -d -m "g:$gr:rx" "$s/private" 2>/dev/null
 touch -h -d '1999-09-09 09:09:09.123456789' "$s/dangling"
 touch -d '2030-01-01' "$s/many/3"
 chmod 500 "$s/private"
