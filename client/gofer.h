@@ -111,18 +111,21 @@ void gofer_reply_free(struct gofer_reply *reply);
 int gofer_call(struct gofer_session *session, const struct gofer_request *request, struct gofer_reply *ret_reply);
 
 /*
- * Calls back once, from inside gofer_session_process(), gofer_wait() or any other call of this session that reads replies, in any
+ * Calls back once, from inside gofer_session_process() or any other call of this session that reads replies, in any
  * thread. result: as gofer_call(). reply is valid during the callback only, except for what the callback takes (swap the struct).
  */
 typedef void (*gofer_callback)(void *userdata, int result, struct gofer_reply *reply);
 /*
  * Sends without waiting for the answer. *ret_cookie (may be NULL) names the request until its callback was called. -EAGAIN when
- * max_in_flight requests are out: process replies first. Does not call the callback on failure.
+ * max_in_flight requests are out, or the socket is full: process replies first. Does not call the callback on failure. While others
+ * are in flight, up to 16 requests are gathered into one packet; it goes out with the next gofer_session_process(), _flush() or
+ * gofer_call(). The session's descriptor becomes readable either way, so that an event loop needs no flush of its own.
  */
 int gofer_submit(struct gofer_session *session, const struct gofer_request *request, gofer_callback callback, void *userdata, uint64_t *ret_cookie);
 /*
  * Gives a request up: its callback is called with -ECANCELED before this returns, whatever the server still does (a reply that
- * arrives later is dropped, with its descriptor and its handle). -ENOENT if it was already answered.
+ * arrives later is dropped, with its descriptor and its handle). -ENOENT if it was already answered; another thread may then be
+ * about to run its callback.
  */
 int gofer_cancel(struct gofer_session *session, uint64_t cookie);
 /* Handles replies that are there, waiting up to timeout_ms (0 = not, -1 = deadline) for the first. Returns how many, or -errno. */

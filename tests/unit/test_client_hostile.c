@@ -599,3 +599,96 @@ Test(client_hostile, a_reply_that_decodes_into_too_much_memory_ends_the_session)
 {
 	refuses(bomb, list_all);
 }
+
+/* ---- Hello ---- */
+
+struct hello_lie {
+	uint32_t version, max_frame, max_data, in_flight;
+	const char *names[2];
+	uint32_t ids[2];
+};
+
+static void *lie_at_hello(void *data)
+{
+	void **args = data;
+	const struct hello_lie *lie = args[0];
+	struct fake f = { .peer = *(int *)args[1] };
+	Gofer__HelloReply m = GOFER__HELLO_REPLY__INIT;
+	Gofer__Limits l = GOFER__LIMITS__INIT;
+	Gofer__Filesystem fs[2] = { GOFER__FILESYSTEM__INIT, GOFER__FILESYSTEM__INIT };
+	Gofer__Filesystem *list_of[2] = { &fs[0], &fs[1] };
+	Gofer__Attr root = fake_attr(S_IFDIR | 0755, 2);
+	struct frame q;
+	ssize_t n = recv(f.peer, f.in, sizeof(f.in), 0);
+
+	if (n <= 0 || frame_parse(f.in, (size_t)n, &q) < 0)
+		return NULL;
+	l.max_frame = lie->max_frame;
+	l.max_data = lie->max_data;
+	l.max_in_flight = lie->in_flight;
+	l.max_handles = 1;
+	for (unsigned i = 0; i < 2; i++) {
+		fs[i].fs_id = lie->ids[i];
+		fs[i].name =
+			(ProtobufCBinaryData){ strlen(lie->names[i]), (uint8_t *)lie->names[i] };
+		fs[i].root = &root;
+	}
+	m.version = lie->version;
+	m.limits = &l;
+	m.filesystems = list_of;
+	m.n_filesystems = 2;
+	fake_ok(&f, &q, &m.base);
+	return NULL;
+}
+
+static int hello_result(const struct hello_lie *lie)
+{
+	struct gofer_session_options o = { .timeout_ms = 2000 };
+	struct gofer_session *s;
+	pthread_t thread;
+	char name[32];
+	int sv[2], r;
+	void *args[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv), 0);
+	args[0] = (void *)lie;
+	args[1] = &sv[1];
+	cr_assert_eq(pthread_create(&thread, NULL, lie_at_hello, args), 0);
+	snprintf(name, sizeof(name), "fd:%d", sv[0]);
+	r = gofer_session_open(name, &o, &s);
+	if (r == 0)
+		gofer_session_close(s);
+	pthread_join(thread, NULL);
+	close(sv[1]);
+	return r;
+}
+
+Test(client_hostile, a_hello_that_cannot_be_is_refused)
+{
+	const struct hello_lie honest = { 1,  FRAME_MAX_PACKET, FRAME_MAX_DATA,
+					  16, { "a", "b" },     { 0, 1 } };
+	struct hello_lie lie;
+
+	cr_assert_eq(hello_result(&honest), 0, "%s", gofer_message());
+#define LIE(change)                                                 \
+	do {                                                        \
+		lie = honest;                                       \
+		change;                                             \
+		cr_assert_eq(hello_result(&lie), -EPROTO, #change); \
+	} while (0)
+	LIE(lie.version = 2);
+	LIE(lie.version = 0);
+	LIE(lie.max_frame = 100);
+	LIE(lie.max_data = 0);
+	LIE(lie.max_data = UINT32_MAX);
+	LIE(lie.in_flight = 0);
+	LIE(lie.names[1] = "a");
+	LIE(lie.ids[1] = 0);
+	LIE(lie.names[0] = "../etc");
+	LIE(lie.names[0] = "");
+#undef LIE
+	/* More than anybody should allow is taken as much as we can use. */
+	lie = honest;
+	lie.max_frame = lie.in_flight = UINT32_MAX;
+	cr_assert_eq(hello_result(&lie), 0, "%s", gofer_message());
+}
