@@ -635,6 +635,8 @@ static void run_large_directory(struct bench *b)
 		n = b->relay.n_bodies;
 		for (size_t i = 0; i + 1 < n; i++)
 			full += b->relay.bodies[i] >= NEARLY_FULL;
+		for (size_t i = 0; i < n && full + 1 != n; i++)
+			printf("  frame %zu: %zu bytes\n", i, b->relay.bodies[i]);
 		check(r == 0 && n > 1 && full == n - 1 && b->relay.bodies[n - 1] > 1000 &&
 			      b->relay.waits - before == n,
 		      "directory of %d entries with attributes, depth %d: %lu RPCs, %zu full "

@@ -395,6 +395,10 @@ static void child_run(const struct user *u, int sock)
 	struct outcome o;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* The parent's ends of the other children's sockets, or those would never see an end. */
+	if (dup2(sock, 3) != 3 || close_range(4, ~0U, 0) < 0)
+		_exit(1);
+	sock = 3;
 	if (chroot(twin) < 0 || chdir("/") < 0 || setgroups(u->n_groups, u->groups) < 0 ||
 	    setresgid(u->gid, u->gid, u->gid) < 0 || setresuid(u->uid, u->uid, u->uid) < 0)
 		_exit(1);
