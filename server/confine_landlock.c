@@ -2,11 +2,12 @@
  * confine_landlock.c - the kernel's own idea of what the worker may reach: the volumes' trees.
  *
  * Landlock judges an open by walking up from the object to the root of its mount, and a rule hangs
- * on the inode of a volume's root. That is so for magic links too (/proc/self/fd/N: the target is
- * judged, not the link), so reopening needs no rule on procfs, and for detached mounts. A directory
- * that was moved out of its volume no longer has that root above it: what is below it can no longer
- * be opened, whatever descriptor somebody still holds. O_PATH and metadata are not Landlock's
- * business.
+ * on the inode of a volume's root. That is so for detached mounts too, and for magic links
+ * (/proc/self/fd/N: the target is judged, not the link), so reopening needs no rule on procfs.
+ * O_PATH and metadata are not Landlock's business. Nor is a directory that is held and was moved
+ * out of its volume: kernels with the repaired walk of disconnected directories go on at the root
+ * of the mount. (".." out of such a directory is refused by the kernel's path walk itself; using it
+ * is refused by the server, which verifies base handles.)
  *
  * Definitions of newer kernels are spelled out here: the headers of the build machine may be older
  * than the kernel.

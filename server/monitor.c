@@ -91,12 +91,12 @@ static void worker_main(struct monitor_config *config, int sock, const struct pe
 	if (sock < 0)
 		_exit(EXIT_SUCCESS);
 	worker_signals();
-	r = session_run(config->server, sock, peer, proc_fd, &worker_draining);
+	r = config->serve(config->server, sock, peer, proc_fd, &worker_draining);
 	_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
 /* Forks with every signal blocked, so that none reaches the child with the parent's handlers. */
-static pid_t fork_worker(struct monitor_config *config, int sock, const struct peer *peer)
+pid_t monitor_fork_worker(struct monitor_config *config, int sock, const struct peer *peer)
 {
 	sigset_t all, old;
 	pid_t pid;
@@ -116,7 +116,7 @@ static pid_t fork_worker(struct monitor_config *config, int sock, const struct p
  * first client. */
 static int try_worker(struct monitor_config *config)
 {
-	pid_t pid = fork_worker(config, -EBADF, NULL);
+	pid_t pid = monitor_fork_worker(config, -EBADF, NULL);
 	int status;
 
 	if (pid < 0)
@@ -242,7 +242,7 @@ static void start_session(struct monitor *m, int taken)
 		goto out;
 	}
 	s = calloc(1, sizeof(*s));
-	pid = s ? fork_worker(m->config, sock, &peer) : -ENOMEM;
+	pid = s ? monitor_fork_worker(m->config, sock, &peer) : -ENOMEM;
 	if (pid < 0) {
 		if (log_allow(&m->failed, 5))
 			log_warning("cannot start a worker: %s", strerror(-pid));
@@ -477,7 +477,7 @@ static int drop_setup_caps(struct monitor_config *config)
 			    detail, sizeof(detail));
 }
 
-static int confine_all(struct monitor_config *config, struct serve_error *error)
+int monitor_confine(struct monitor_config *config, struct serve_error *error)
 {
 	char missing[512];
 	int r;
@@ -528,7 +528,7 @@ int monitor_run(struct monitor_config *config)
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGINT, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
-	r = confine_all(config, &error);
+	r = monitor_confine(config, &error);
 	if (r < 0) {
 		if (error.text[0])
 			log_error("%s", error.text);

@@ -31,6 +31,9 @@ struct monitor_config {
 	size_t n_allowed_uids;
 	bool allow_any_uid;
 	int control; /* to the front */
+	/* What a worker does once it is confined: session_run(), or a test's look around. */
+	int (*serve)(const struct server *server, int sock, const struct peer *peer, int proc_fd,
+		     const volatile sig_atomic_t *draining);
 };
 
 /* Confines itself, serves, and returns the exit status when it is done. Only the first error is
@@ -39,3 +42,8 @@ int monitor_run(struct monitor_config *config);
 /* Only confines itself and a trial worker, so that the report of the layers is complete. Returns
  * the exit status. */
 int monitor_explain(struct monitor_config *config);
+/* The two steps of which both are made, for tests that look at a worker's world from inside. */
+int monitor_confine(struct monitor_config *config, struct serve_error *error);
+/* Forks a worker that confines itself, then serves on sock (borrowed; -EBADF: only confines
+ * itself). Its pid or -errno. */
+pid_t monitor_fork_worker(struct monitor_config *config, int sock, const struct peer *peer);

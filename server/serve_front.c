@@ -95,6 +95,7 @@ static void run_monitor(struct front *f, struct server *server, struct confine *
 		.n_allowed_uids = f->options->n_allowed_uids,
 		.allow_any_uid = f->options->allow_any_uid,
 		.control = control,
+		.serve = session_run,
 	};
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
