@@ -196,7 +196,7 @@ coverage: ## Lines and branches that the tests reach (gcovr)
 
 lint: $(GEN_H) ## clang-tidy, cppcheck, shellcheck, and a build with clang
 	+@$(MAKE) programs CC=clang BUILD=$(BUILD)/clang
-	shellcheck -x $(SCRIPTS)
+	shellcheck -s bash -x -P SCRIPTDIR -S warning -e SC1007,SC2034 $(SCRIPTS)
 	cppcheck --quiet --std=c11 --language=c --error-exitcode=1 --enable=warning,portability --inline-suppr -j $(shell nproc) \
 		--suppressions-list=tests/cppcheck.suppress -I. -I$(BUILD)/gen -D_GNU_SOURCE $(SOURCES)
 	printf '%s\0' $(SOURCES) | xargs -0 -n 1 -P $(shell nproc) sh -c \
