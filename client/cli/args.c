@@ -76,7 +76,7 @@ static void print_option(const struct cli_option *o, FILE *out)
 		n += snprintf(left + n, sizeof(left) - (size_t)n, "--%s", o->name);
 	if (o->arg)
 		snprintf(left + n, sizeof(left) - (size_t)n, "%s%s", o->name ? "=" : " ", o->arg);
-	fprintf(out, "  %-24s%s%s\n", left, strlen(left) > 23 ? "  " : "", o->help);
+	fprintf(out, "  %-28s%s%s\n", left, strlen(left) > 27 ? "  " : "", o->help);
 }
 
 void cli_help(const struct cli_spec *spec, FILE *out)

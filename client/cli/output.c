@@ -85,7 +85,8 @@ size_t cli_width(const char *text)
 char *cli_shell_quote(const char *name, bool *ret_quoted)
 {
 	static const char special[] = " !\"#$&'()*;<=>?[\\]^`{|}~";
-	size_t size = 6 * strlen(name) + 8;
+	/* At worst every other byte needs its own $'...' of nine. */
+	size_t size = 8 * strlen(name) + 16;
 	char *out = cli_alloc(size), *to = out;
 	bool quoted = *name == '\0', escape = false, single = strchr(name, '\'') != NULL;
 
@@ -114,7 +115,6 @@ char *cli_shell_quote(const char *name, bool *ret_quoted)
 
 		if (!n) {
 			static const char letters[] = "\aa\bb\tt\nn\vv\ff\rr";
-			bool open = false;
 
 			/* A run of unprintable bytes shares one $'...'. */
 			to = stpcpy(to, "'$'");
@@ -124,15 +124,16 @@ char *cli_shell_quote(const char *name, bool *ret_quoted)
 				for (const char *l = letters; *l; l += 2)
 					if (*l == *p)
 						known = l + 1;
-				if (known)
-					to += sprintf(to, "\\%c", *known);
-				else
-					to += sprintf(to, "\\%03o", (unsigned char)*p);
-				open = true;
-				if ((size_t)(to - out) + 16 > size)
-					break;
+				*to++ = '\\';
+				if (known) {
+					*to++ = *known;
+					continue;
+				}
+				for (int shift = 6; shift >= 0; shift -= 3)
+					*to++ = (char)('0' + (((unsigned char)*p >> shift) & 7));
 			}
-			if (open)
+			/* At the end of the name the last quote is this one's. */
+			if (*p)
 				to = stpcpy(to, "''");
 			continue;
 		}

@@ -28,15 +28,15 @@ static const struct cli_spec spec = {
 	.about = "Sends requests of the protocol by name, with fields as JSON, and prints each "
 		 "reply as one line of JSON.",
 	.options = options,
-	.notes = "gofer rpc Stat '{\"path\": {\"fs_id\": 1, \"path\": \"etc\"}}'\n"
-		 "gofer rpc Open '{\"path\": {\"fs_id\": 1, \"path\": \"f\"}, \"flags\": 1}' Read "
+	.notes = "gofer rpc Stat '{\"path\": {\"fs_id\": 0, \"path\": \"etc\"}}'\n"
+		 "gofer rpc Open '{\"path\": {\"fs_id\": 0, \"path\": \"f\"}, \"flags\": 1}' Read "
 		 "'{\"handle\": \"$handle\", \"count\": 9}'\n"
 		 "\n"
 		 "Bytes are strings where they are UTF-8 and {\"base64\": \"...\"} where not, "
 		 "given and printed. In place of a\n"
 		 "number, \"$handle\" is the handle of the last reply that had one. A reply's "
 		 "payload is its field \"data\", unless\n"
-		 "--data-out is given.",
+		 "--data-out is given. 'gofer ls --json' shows the fs_id of each volume.",
 };
 
 static const char *field_type(const ProtobufCFieldDescriptor *f)

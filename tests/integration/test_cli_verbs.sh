@@ -49,6 +49,15 @@ same "ls of a file" "vol:/a/file" "$(g ls vol:/a/file)"
 same "ls lists volumes" "locked: second: vol:" "$(g ls | sort | tr '\n' ' ' | sed 's/ $//')"
 tty=$(script -qec "COLUMNS=80 $GOFER ls -1 vol:/" /dev/null | tr -d '\r')
 [[ $tty != *$'\033'* && $tty == *"'esc'\$'\\033''[31m'"* ]] && ok "ls quotes control characters on a terminal" || fail "terminal: $(cat -v <<<"$tty")"
+mkdir "$v/quotes"
+for name in $'\001' $'\001a\002\003b' "it's" "it's \$" 'a"b' 'sp ace' '#x' 'x#' '~' 'a~' '$x' 'a;b' '{a}' '[a]' 'a=b' $'t\tn\n' $'\303\251' $'\377' '*' plain; do
+	: >"$v/quotes/$name"
+done
+for o in -1 -C -l; do
+	same "ls $o on a terminal quotes as ls does" "$(script -qec "stty cols 80; command ls ${o/-C/} --color=never $v/quotes" /dev/null | expand)" \
+		"$(script -qec "stty cols 80; $GOFER ls ${o/-C/} vol:/quotes" /dev/null | expand)"
+done
+rm -r "$v/quotes"
 tty=$(script -qec "$GOFER find vol:/" /dev/null)
 [[ $tty != *$'\033'* && $tty == *'esc\x1b[31m'* ]] && ok "find escapes control characters on a terminal" || fail "find on a terminal"
 message=$(g cat "vol:/$(printf 'no\033]0;title\007')" 2>&1)
