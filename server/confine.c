@@ -347,28 +347,34 @@ static int compare_ints(const void *a, const void *b)
 	return *(const int *)a - *(const int *)b;
 }
 
-/* Closes everything but stdin, stdout, stderr (the first two are /dev/null) and what a worker
- * serves with. */
-static int close_others(const struct server *server, int sock, int proc_fd)
+int confine_close_others(int *keep, size_t n)
 {
-	_cleanup_free_ int *keep = calloc(server->n_volumes + 2, sizeof(*keep));
-	size_t n = 0;
 	unsigned next = STDERR_FILENO + 1;
 
-	if (!keep)
-		return -ENOMEM;
-	for (size_t i = 0; i < server->n_volumes; i++)
-		keep[n++] = server->volumes[i].fs.root_fd;
-	if (sock >= 0)
-		keep[n++] = sock;
-	keep[n++] = proc_fd;
 	qsort(keep, n, sizeof(*keep), compare_ints);
 	for (size_t i = 0; i < n; i++) {
+		if (keep[i] < (int)next)
+			continue;
 		if ((unsigned)keep[i] > next && syscall(SYS_close_range, next, keep[i] - 1, 0) < 0)
 			return -errno;
 		next = (unsigned)keep[i] + 1;
 	}
 	return syscall(SYS_close_range, next, ~0U, 0) < 0 ? -errno : 0;
+}
+
+/* What a worker serves with stays; stdin and stdout are /dev/null already. */
+static int close_others(const struct server *server, int sock, int proc_fd)
+{
+	_cleanup_free_ int *keep = calloc(server->n_volumes + 2, sizeof(*keep));
+	size_t n = 0;
+
+	if (!keep)
+		return -ENOMEM;
+	for (size_t i = 0; i < server->n_volumes; i++)
+		keep[n++] = server->volumes[i].fs.root_fd;
+	keep[n++] = sock;
+	keep[n++] = proc_fd;
+	return confine_close_others(keep, n);
 }
 
 /* Lowers the session's limit of handles to what the system gives: a client is told the truth in

@@ -76,6 +76,9 @@ int confine_monitor(struct confine *confine, struct server *server, struct serve
 int confine_worker(struct confine *confine, struct server *server, int sock, int *ret_proc_fd,
 		   struct serve_error *error);
 
+/* Closes every descriptor above stderr but keep[0..n), which it sorts. */
+int confine_close_others(int *keep, size_t n);
+
 /* ---- the layers that are files of their own: 0 or -errno, `detail` says what holds ---- */
 
 /* Permitted and inheritable := keep, effective := those of them that are to be had at once; the

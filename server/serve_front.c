@@ -98,17 +98,26 @@ static void run_monitor(struct front *f, struct server *server, struct confine *
 		.serve = session_run,
 	};
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int *keep = calloc(server->n_volumes + f->n_listeners + 2, sizeof(*keep));
+	size_t n = 0;
 
-	for (size_t i = 0; i < GENERATIONS_MAX; i++)
-		if (f->generations[i].pid)
-			generation_close(&f->generations[i]);
-	fd_close(f->signal_fd);
-	if (f->options->ready_fd >= 0)
-		fd_close(f->options->ready_fd);
+	if (!keep)
+		_exit(EXIT_FAILURE);
+
+	for (size_t i = 0; i < server->n_volumes; i++)
+		keep[n++] = server->volumes[i].fs.root_fd;
+	for (size_t i = 0; i < f->n_listeners; i++)
+		keep[n++] = f->listeners[i].fd;
+	keep[n++] = control;
+	keep[n++] = null;
 	/* Away from the terminal: its signals are for the front and the command. */
 	(void)setsid();
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
 		_exit(EXIT_FAILURE);
+	/* Also what whoever started the server left open, and the other generations' ends. */
+	if (confine_close_others(keep, n) < 0)
+		_exit(EXIT_FAILURE);
+	free(keep);
 	if (null > STDERR_FILENO)
 		fd_close(null);
 	(void)sigprocmask(SIG_SETMASK, &f->old_mask, NULL);

@@ -693,10 +693,10 @@ static void must(int r, const char *what)
 static void make_trees(void)
 {
 	must(mkdir("ro", 0755), "ro");
-	must(mkdir("rw", 0755), "rw");
-	must(mkdir("rw/dir", 0755), "rw/dir");
-	must(mkdir("rw/goes-away", 0755), "rw/goes-away");
-	must(mkdir("rw/goes-away-too", 0755), "rw/goes-away-too");
+	must(mkdir("rw", 0777), "rw");
+	must(mkdir("rw/dir", 0777), "rw/dir");
+	must(mkdir("rw/goes-away", 0777), "rw/goes-away");
+	must(mkdir("rw/goes-away-too", 0777), "rw/goes-away-too");
 	put_file("secret", "secret\n", 0644);
 	put_file("ro/file", "hello\n", 0666);
 	put_file("rw/file", "hello\n", 0755);
@@ -767,7 +767,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: confinement_view EMPTY-DIRECTORY [VOLUME-OPTION,...]\n");
 		return 2;
 	}
-	umask(022);
+	umask(0); /* whoever the worker becomes may write */
 	make_trees();
 	log = open("log", O_CREAT | O_RDWR | O_APPEND | O_CLOEXEC, 0666);
 	must(log, "log");
