@@ -471,9 +471,9 @@ int session_run(const struct server *server, int sock, const struct peer *peer, 
 	struct session *s = calloc(1, sizeof(*s));
 	int r = first && s ? 0 : -ENOMEM;
 
-	/* Past eight arenas glibc reads the number of CPUs from /sys, which is not there and not
-	 * allowed; and threads that come and go should not each keep one. */
-	(void)mallopt(M_ARENA_MAX, 2);
+	/* One arena: with more, glibc opens files of /sys and /proc when it makes or shrinks one,
+	 * which nothing here may. */
+	(void)mallopt(M_ARENA_MAX, 1);
 	if (r == 0)
 		r = session_init(s, server, sock, peer, proc_fd);
 	if (r == 0)

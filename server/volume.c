@@ -100,8 +100,9 @@ int volume_detach(struct volume *v, struct serve_error *error)
 	if (r < 0)
 		return serve_fail(error, r, "volume %s: mount_setattr: %s", v->host_path,
 				  strerror(-r));
-	fd_close(v->fs.root_fd);
-	v->fs.root_fd = TAKE_FD(tree);
+	r = fs_set_root(&v->fs, TAKE_FD(tree));
+	if (r < 0)
+		return serve_fail(error, r, "volume %s: %s", v->host_path, strerror(-r));
 	v->fs.flags |= FS_DETACHED | FS_NODEV;
 	return 0;
 }

@@ -48,7 +48,7 @@ int fs_node_dup(const struct fs_node *node, struct fs_node *ret_node)
 	return 0;
 }
 
-int fs_init(struct fs *fs, const struct fs_ops *ops, uint32_t fs_id, uint32_t flags, int root_fd)
+int fs_set_root(struct fs *fs, int root_fd)
 {
 	_cleanup_fd_ int fd = root_fd;
 	struct statx st;
@@ -58,17 +58,28 @@ int fs_init(struct fs *fs, const struct fs_ops *ops, uint32_t fs_id, uint32_t fl
 		return -errno;
 	if (!S_ISDIR(st.stx_mode))
 		return -ENOTDIR;
-	*fs = (struct fs){
+	fd_close(fs->root_fd);
+	fs->root_fd = TAKE_FD(fd);
+	fs->root_dev = makedev(st.stx_dev_major, st.stx_dev_minor);
+	fs->root_ino = st.stx_ino;
+	fs->root_mnt = st.stx_mask & STATX_MNT_ID ? st.stx_mnt_id : 0;
+	return 0;
+}
+
+int fs_init(struct fs *fs, const struct fs_ops *ops, uint32_t fs_id, uint32_t flags, int root_fd)
+{
+	struct fs fresh = {
 		.ops = ops,
 		.fs_id = fs_id,
 		.flags = flags,
-		.root_fd = TAKE_FD(fd),
+		.root_fd = -EBADF,
 		.proc_fd = -EBADF,
-		.root_dev = makedev(st.stx_dev_major, st.stx_dev_minor),
-		.root_ino = st.stx_ino,
-		.root_mnt = st.stx_mask & STATX_MNT_ID ? st.stx_mnt_id : 0,
 	};
-	return 0;
+	int r = fs_set_root(&fresh, root_fd);
+
+	if (r == 0)
+		*fs = fresh;
+	return r;
 }
 
 void fs_deinit(struct fs *fs)

@@ -178,6 +178,9 @@ const struct fs_ops *fs_ops_find(const char *name);
  */
 int fs_init(struct fs *fs, const struct fs_ops *ops, uint32_t fs_id, uint32_t flags, int root_fd);
 void fs_deinit(struct fs *fs);
+/* Another descriptor for the root (taken, also on failure): a mount of its own has an identity of
+ * its own. */
+int fs_set_root(struct fs *fs, int root_fd);
 
 /* Fills attr from statx(2) of (fd, path, flags): the one place that turns host attributes into the
  * wire's. */
