@@ -200,7 +200,8 @@ lint: $(GEN_H) ## clang-tidy, cppcheck, shellcheck, and a build with clang
 	cppcheck --quiet --std=c11 --language=c --error-exitcode=1 --enable=warning,portability --inline-suppr -j $(shell nproc) \
 		--suppressions-list=tests/cppcheck.suppress -I. -I$(BUILD)/gen -D_GNU_SOURCE $(SOURCES)
 	printf '%s\0' $(SOURCES) | xargs -0 -n 1 -P $(shell nproc) sh -c \
-		'clang-tidy --quiet --warnings-as-errors="*" "$$@" -- -std=gnu17 $(WARN) $(subst ",\",$(CPPFLAGS)) $(PKG_CFLAGS) 2>/dev/null' tidy
+		'clang-tidy --quiet --warnings-as-errors="*" "$$1" -- -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 \
+			-DGOFER_VERSION="\"$(VERSION)\"" -I. -I$(BUILD)/gen $(PKG_CFLAGS) 2>/dev/null' tidy
 
 format: ## Apply .clang-format
 	clang-format -i $(SOURCES) $(HEADERS) $(TEST_SOURCES)
