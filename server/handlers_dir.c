@@ -109,13 +109,16 @@ static int add_entry(const struct fs_dirent *d, void *userdata)
 static int list(struct listing *l, struct handle *handle)
 {
 	struct request *r = l->request;
+	size_t rest = gofer__read_dir_reply__get_packed_size(l->reply) + REPLY_RESERVE;
 	size_t most = FRAME_MAX_BODY;
 	bool end = false;
 	int e;
 
 	if (l->query->max_bytes)
-		most = MIN(most, MAX(l->query->max_bytes, (uint32_t)MIN_BODY) + REPLY_RESERVE);
-	l->left = most - REPLY_RESERVE;
+		most = MIN(most, MAX(l->query->max_bytes, (uint32_t)MIN_BODY) + rest);
+	if (rest >= most)
+		return -EMSGSIZE;
+	l->left = most - rest;
 	l->reply->entries =
 		arena_calloc(&r->worker->arena, MAX_ENTRIES, sizeof(*l->reply->entries));
 	if (!l->reply->entries)
@@ -162,11 +165,11 @@ int handle_read_dir(struct request *r, const Gofer__ReadDirRequest *q)
 	l.reply = REQUEST_REPLY(r, ReadDirReply, read_dir_reply);
 	if (!l.reply || !(l.reply->attr = request_attr(r, &attr)))
 		return -EMSGSIZE;
+	l.reply->followed = walk.followed;
+	l.reply->n_followed = walk.n_followed;
 	e = list(&l, handle);
 	if (e < 0)
 		return e;
-	l.reply->followed = walk.followed;
-	l.reply->n_followed = walk.n_followed;
 	if (!q->keep || l.reply->end || handle)
 		return 0;
 	e = handle_reserve(&r->session->handles);
