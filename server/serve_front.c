@@ -210,6 +210,10 @@ static void exec_command(struct front *f)
 
 	(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
 	(void)sigprocmask(SIG_SETMASK, &f->old_mask, NULL);
+	/* These were for us. */
+	(void)unsetenv("LISTEN_FDS");
+	(void)unsetenv("LISTEN_PID");
+	(void)unsetenv("NOTIFY_SOCKET");
 	if (setenv("GOFER_SERVER", f->listeners[0].address, 1) < 0)
 		_exit(EXIT_FAILURE);
 	if (f->options->run)

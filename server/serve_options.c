@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "server/serve.h"
+#include "server/volume.h"
 
 static const char help[] =
 	"Usage: gofer serve -v HOST[:NAME][:OPTION,...] ... [OPTIONS] [--run 'COMMAND' | -- "
@@ -299,6 +300,22 @@ static int take_option(struct serve_options *o, int option, struct serve_error *
 	}
 }
 
+/* Words that mean nothing are a matter of usage; what they name is looked up later, and again at
+ * each reload. */
+static int check_volumes(const struct serve_options *o, struct serve_error *error)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < o->n_specs; i++) {
+		struct volume v = VOLUME_NULL;
+
+		r = volume_parse(o->specs[i], &v, error);
+		if (r == 0)
+			volume_deinit(&v);
+	}
+	return r;
+}
+
 static int check_together(struct serve_options *o, int argc, char **argv, struct serve_error *error)
 {
 	if (optind < argc && strcmp(argv[optind - 1], "--") != 0)
@@ -313,7 +330,7 @@ static int check_together(struct serve_options *o, int argc, char **argv, struct
 	if (!o->n_specs && !o->explain)
 		return serve_fail(error, -EINVAL,
 				  "nothing to serve: give a directory with -v HOST[:NAME]");
-	return 0;
+	return check_volumes(o, error);
 }
 
 int serve_options_parse(int argc, char **argv, struct serve_options *ret, struct serve_error *error)

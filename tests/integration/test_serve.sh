@@ -28,9 +28,9 @@ refuses 1 "symbolic link" $S -v link
 refuses 1 "symbolic link" $S -v link/
 refuses 1 "not a directory" $S -v file
 refuses 1 "not a directory" $S -v fifo
-refuses 1 "unknown option 'rox'" $S -v a:b:rox
-refuses 1 "name is empty" $S -v a:
-refuses 1 "cannot be a name" $S -v a:x/y
+refuses 2 "unknown option 'rox'" $S -v a:b:rox
+refuses 2 "name is empty" $S -v a:
+refuses 2 "cannot be a name" $S -v a:x/y
 refuses 1 "both named 'x'" $S -v a:x -v b:x
 refuses 1 "share a part" $S -v a -v a/in
 refuses 1 "share a part" $S -v a -v "$T:t"
