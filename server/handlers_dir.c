@@ -15,8 +15,7 @@
 #include <sys/stat.h>
 
 enum {
-	REPLY_RESERVE =
-		8192, /* of the body, for everything but entries: attributes, links followed */
+	REPLY_RESERVE = 32, /* of the body, for what is set last: the end flag, the handle */
 	ENTRY_OVERHEAD = 8, /* tag and length of one entry */
 	MAX_ENTRIES = 2048, /* of one reply: bounds what the arena holds */
 	MIN_BODY = 1024,    /* one entry with a name of 255 bytes and attributes fits */
