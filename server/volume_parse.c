@@ -328,7 +328,7 @@ static int check_together(struct parse *p)
 	if (v->caps && v->identity == IDENTITY_DELEGATE && v->uids.low > 0)
 		return serve_fail(p->error, -EINVAL,
 				  "volume %s: caps= works only while uid 0 acts: add "
-				  "uids=0-4294967294 to let root in",
+				  "uids=0-4294967294,gids=0-4294967294 to let root in",
 				  p->spec);
 	return 0;
 }
