@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "client/namespace.h"
+#include "common/path.h"
 
 /*
  * Runs a change of one name. `at_root` is the result where the path is the root of a mount (or a
@@ -68,6 +69,18 @@ int gofer_symlink(struct gofer_namespace *ns, const char *target, const char *pa
 	return change_name(&c, ns, path, -EEXIST, "symlink");
 }
 
+/* Whether the text ends in a component "..", slashes behind it or not. */
+static bool ends_in_dotdot(const char *path)
+{
+	size_t end = strlen(path), begin;
+
+	while (end && path[end - 1] == '/')
+		end--;
+	for (begin = end; begin && path[begin - 1] != '/';)
+		begin--;
+	return path_is_dotdot(path + begin, end - begin);
+}
+
 static int remove_name(struct gofer_namespace *ns, const char *path, bool directory)
 {
 	Gofer__UnlinkRequest m = GOFER__UNLINK_REQUEST__INIT;
@@ -76,7 +89,11 @@ static int remove_name(struct gofer_namespace *ns, const char *path, bool direct
 
 	m.path = &where;
 	m.directory = directory;
-	return change_name(&c, ns, path, -EBUSY, directory ? "rmdir" : "unlink");
+	return change_name(&c, ns, path,
+			   !directory             ? -EISDIR
+			   : ends_in_dotdot(path) ? -ENOTEMPTY
+						  : -EBUSY,
+			   directory ? "rmdir" : "unlink");
 }
 
 int gofer_unlink(struct gofer_namespace *ns, const char *path)
@@ -100,8 +117,15 @@ static int change_two(struct path_call *c, struct gofer_namespace *ns, const cha
 	b.mount = NULL;
 	b.cwd = NULL;
 	r = lookup_init(&a, ns, from);
-	if (r == 0)
+	if (r == 0) {
 		r = lookup_init(&b, ns, to);
+		if (r == -ENOENT) {
+			/* An empty second name: what is wrong with the first comes before it. */
+			int e = lookup_parent(&a, true);
+
+			r = e < 0 ? e : r;
+		}
+	}
 	if (r == 0) {
 		c->lookup[0] = &a;
 		c->lookup[1] = &b;
@@ -197,6 +221,8 @@ int gofer_utimens(struct gofer_namespace *ns, const char *path, const struct tim
 	Gofer__SetAttrRequest m = GOFER__SET_ATTR_REQUEST__INIT;
 	int r = attr_set_times(&m, times);
 
+	if (r == 0 && m.mask == 0)
+		return 0; /* UTIME_OMIT twice: utimensat(2) does not even look at the path */
 	return r < 0 ? fail_path(r, "utimens", path) : set_attr(ns, path, &m, flags, "utimens");
 }
 

@@ -273,7 +273,9 @@ static int prepare(struct path_call *c, const struct rpc_info *rpc, unsigned *ro
 			return -EROFS;
 		if (r < 0)
 			return r;
-		if (c->at_root && l->len == 0 && !l->cwd && names_here(rpc, i))
+		/* With two paths the other may be wrong in a way that comes first: the server says
+		 * which. */
+		if (c->at_root && l->len == 0 && !l->cwd && names_here(rpc, i) && !c->lookup[1])
 			return c->at_root;
 	}
 	if (c->lookup[0] && c->lookup[1] && c->lookup[0]->mount != c->lookup[1]->mount)

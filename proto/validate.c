@@ -265,7 +265,7 @@ VALIDATE(SetAttr, set_attr)
 	const uint32_t atimes = GOFER__SET_ATTR_MASK__SET_ATIME | GOFER__SET_ATTR_MASK__SET_ATIME_NOW;
 	const uint32_t mtimes = GOFER__SET_ATTR_MASK__SET_MTIME | GOFER__SET_ATTR_MASK__SET_MTIME_NOW;
 
-	if (q->mask == 0 || (q->mask & ~known) || (q->mask & atimes) == atimes || (q->mask & mtimes) == mtimes)
+	if ((q->mask & ~known) || (q->mask & atimes) == atimes || (q->mask & mtimes) == mtimes)
 		return -EINVAL;
 	if ((q->mask & GOFER__SET_ATTR_MASK__SET_MODE) && (q->mode & ~07777u))
 		return -EINVAL;

@@ -141,6 +141,28 @@ int handle_unlink(struct request *r, const Gofer__UnlinkRequest *q)
 	return 0;
 }
 
+/*
+ * Only a directory may be named with a slash behind it: what rename(2) says to that, after what it says about names that are, or are
+ * not, there.
+ */
+static int judge_slashes(struct request *r, uint32_t flags, const struct walk_result *source, const struct walk_result *dest)
+{
+	bool swap = flags == GOFER__RENAME_FLAG__RENAME_SWAP;
+	int s = look_at_name(r, source), d = look_at_name(r, dest);
+
+	if (s < 0 && s != -ENOTDIR)
+		return s;
+	if (d < 0 && d != -ENOTDIR && (d != -ENOENT || swap))
+		return d;
+	if (flags == GOFER__RENAME_FLAG__RENAME_NO_REPLACE && d != -ENOENT)
+		return -EEXIST;
+	if (swap && d != 0 && dest->trailing_slash)
+		return -ENOTDIR;
+	if (s != 0 && (source->trailing_slash || (!swap && dest->trailing_slash)))
+		return -ENOTDIR;
+	return 0;
+}
+
 int handle_rename(struct request *r, const Gofer__RenameRequest *q)
 {
 	static const unsigned host_flags[] = {
@@ -154,15 +176,16 @@ int handle_rename(struct request *r, const Gofer__RenameRequest *q)
 	Gofer__RenameReply *reply;
 	int e = find_name(r, q->source, 0, -EBUSY, -EBUSY, &source);
 
-	if (e == 0)
-		e = find_name(r, q->dest, 1, q->flags == GOFER__RENAME_FLAG__RENAME_NO_REPLACE ? -EEXIST : -EBUSY,
-			      q->flags == GOFER__RENAME_FLAG__RENAME_NO_REPLACE ? -EEXIST : -EBUSY, &dest);
-	if (e == 0 && (source.trailing_slash || dest.trailing_slash)) {
-		/* Only a directory may be named with a slash behind it. */
-		e = look_at_name(r, &source);
-		if (e == FS_SYMLINK)
-			e = -ENOTDIR;
+	if (e == 0 || e == -EBUSY) {
+		/* Both directories are looked for before either name is judged. */
+		int last = q->flags == GOFER__RENAME_FLAG__RENAME_NO_REPLACE ? -EEXIST : -EBUSY;
+		int d = find_name(r, q->dest, 1, last, last, &dest);
+
+		if (e == 0 || (d != 0 && d != last))
+			e = d;
 	}
+	if (e == 0 && (source.trailing_slash || dest.trailing_slash))
+		e = judge_slashes(r, q->flags, &source, &dest);
 	if (e == 0)
 		e = fs->ops->rename(fs, &source.node, source.name, &dest.node, dest.name, host_flags[q->flags]);
 	if (e != 0)

@@ -100,7 +100,7 @@ int handle_set_attr(struct request *r, const Gofer__SetAttrRequest *q)
 			return -errno;
 		set.mask &= ~(uint32_t)GOFER__SET_ATTR_MASK__SET_SIZE;
 	}
-	if (set.mask)
+	if (set.mask || !q->mask)
 		e = request_fs(r)->ops->setattr(request_fs(r), node, &set);
 	return e < 0 ? e : reply_object(r, node);
 }

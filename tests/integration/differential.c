@@ -458,8 +458,8 @@ static uint32_t random_mode(bool dir)
 	static const uint16_t common[] = { 0755, 0700, 0644, 0600, 0777, 0666, 0750, 0711, 0 };
 	uint32_t mode = one_in(3) ? below(01000) : common[below(ARRAY_SIZE(common))];
 
-	if (dir && !one_in(4))
-		mode |= 0111; /* else too few walks arrive anywhere */
+	if (dir && !one_in(6))
+		mode |= one_in(2) ? 0111 : 0777; /* else too few walks arrive anywhere */
 	if (one_in(6))
 		mode |= S_ISVTX;
 	if (one_in(6))
@@ -825,6 +825,20 @@ static bool outcome_equal(const struct outcome *a, const struct outcome *b)
 				  a->uid == b->uid && a->gid == b->gid && a->size == b->size));
 }
 
+/*
+ * The one place where the kernel is not followed: what can never be opened is refused by its type,
+ * before anybody asks for permission. A socket is ENXIO where the kernel may say EACCES first; and
+ * for open(O_CREAT) of somebody else's socket or (with O_NOFOLLOW) link in a sticky directory,
+ * may_create_in_sticky() says EACCES where it is ENXIO or ELOOP in any other directory.
+ */
+static bool known_difference(const struct op *op, const struct outcome *mine,
+			     const struct outcome *kernels)
+{
+	return op->kind == OP_OPEN && kernels->error == EACCES &&
+	       (mine->error == ENXIO ||
+		(mine->error == ELOOP && (op->flags & O_CREAT) && (op->flags & O_NOFOLLOW)));
+}
+
 static void outcome_print(const char *who, const struct outcome *o)
 {
 	printf("    %-7s %s", who, o->error ? strerror(o->error) : "ok");
@@ -843,6 +857,17 @@ static void op_print(const struct op *op, const struct user *u)
 	for (size_t i = 0; i < u->n_groups; i++)
 		printf(" %u", u->groups[i]);
 	printf("\n");
+	for (int i = 0; i < 2; i++) { /* what it is about, as far as that can be told now */
+		char host[2][PATH_MAX], target[PATH_SIZE] = "";
+		struct stat st;
+
+		both_path(host, i ? op->other : op->path);
+		if ((i == 0 || op->kind == OP_LINK || op->kind == OP_RENAME) &&
+		    lstat(host[1], &st) == 0)
+			printf("    %s: %o %u:%u %s\n", i ? "second" : "first", st.st_mode,
+			       st.st_uid, st.st_gid,
+			       readlink(host[1], target, sizeof(target) - 1) > 0 ? target : "");
+	}
 }
 
 int main(int argc, char **argv)
@@ -850,10 +875,13 @@ int main(int argc, char **argv)
 	uint64_t cases = option_number(argc, argv, "-n", 20000);
 	uint64_t seed = option_number(argc, argv, "-s", 20240607);
 	uint64_t first = option_number(argc, argv, "-b", 0);
-	uint64_t done = 0, agreed_errors = 0, differ = 0, unequal = 0, start = clock_ns();
+	uint64_t done = 0, agreed_errors = 0, known = 0, differ = 0, unequal = 0,
+		 start = clock_ns();
 	uint64_t by_kind[OP_COUNT] = { 0 };
 	struct user users[USERS] = { 0 };
-	const struct gofer_mount_options options = { .follow = 8 };
+	/* No donated descriptors: this process is root, and what root writes through one of its own
+	 * keeps set-id bits that the user's write must clear. */
+	const struct gofer_mount_options options = { .follow = 8, .no_donate = true };
 	FILE *f;
 
 	if (geteuid() != 0) {
@@ -893,7 +921,9 @@ int main(int argc, char **argv)
 				die("the child is gone");
 			by_kind[op.kind]++;
 			agreed_errors += mine.error && mine.error == kernels.error;
-			if (!outcome_equal(&mine, &kernels)) {
+			if (known_difference(&op, &mine, &kernels)) {
+				known++;
+			} else if (!outcome_equal(&mine, &kernels)) {
 				differ++;
 				printf("batch %lu, case %d:\n", batch, k);
 				op_print(&op, u);
@@ -915,8 +945,12 @@ int main(int argc, char **argv)
 		printf("%s%s %lu", i ? ", " : "", kind_names[i], by_kind[i]);
 	printf("\n%lu cases in %.1f s: %lu succeeded on both sides, %lu failed with the same errno "
 	       "on both sides\n",
-	       done, (double)(clock_ns() - start) / 1e9, done - agreed_errors - differ,
+	       done, (double)(clock_ns() - start) / 1e9, done - agreed_errors - differ - known,
 	       agreed_errors);
+	if (known)
+		printf("%lu times ENXIO or ELOOP where the kernel says EACCES: see "
+		       "known_difference()\n",
+		       known);
 	check(differ == 0, "cases with another errno or another result than the kernel's: %lu",
 	      differ);
 	check(unequal == 0, "batches whose trees differ afterwards: %lu", unequal);

@@ -442,8 +442,8 @@ Test(validate, setattr_mask_and_its_values)
 		r.set_attr.mask = UINT32_C(1) << bit;
 		cr_assert_eq(validate_set_attr(&r.message, &header), bit < 8 ? 0 : -EINVAL);
 	}
-	r.set_attr.mask = 0;
-	cr_assert_eq(validate_set_attr(&r.message, &header), -EINVAL);
+	r.set_attr.mask = 0; /* chown(2) of neither */
+	cr_assert_eq(validate_set_attr(&r.message, &header), 0);
 	r.set_attr.mask = GOFER__SET_ATTR_MASK__SET_ATIME | GOFER__SET_ATTR_MASK__SET_ATIME_NOW;
 	cr_assert_eq(validate_set_attr(&r.message, &header), -EINVAL);
 	r.set_attr.mask = GOFER__SET_ATTR_MASK__SET_ATIME;
