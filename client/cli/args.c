@@ -20,7 +20,7 @@ const struct cli_option cli_global_options[] = {
 	{ KEY_JSON, "json", NULL,
 	  "one JSON object per line instead of text, where the verb has data to show" },
 	{ KEY_STATS, "stats", NULL,
-	  "at the end, one JSON line on stderr: requests by name, total (without Hello), bytes" },
+	  "at the end, one JSON line on stderr: requests by name (without Hello), total, bytes" },
 	{ KEY_HELP, "help", NULL, "print this help" },
 	{ 0 },
 };

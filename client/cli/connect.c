@@ -159,6 +159,8 @@ bool cli_is_fatal(int error)
 	       error == -ECONNRESET || error == -EPROTO;
 }
 
+/* What the verb asked for. Hello is the session's own, once, whatever the verb: it is not counted.
+ */
 static void print_stats(struct cli *c)
 {
 	struct gofer_stats stats;
@@ -170,11 +172,10 @@ static void print_stats(struct cli *c)
 	for (unsigned type = 0; type < ARRAY_SIZE(stats.requests); type++) {
 		const char *name = gofer_rpc_name(type);
 
-		if (!stats.requests[type] || !name)
+		if (!stats.requests[type] || !name || strcmp(name, "Hello") == 0)
 			continue;
 		json_object_set_new(rpcs, name, json_integer((json_int_t)stats.requests[type]));
-		if (strcmp(name, "Hello") != 0)
-			total += stats.requests[type];
+		total += stats.requests[type];
 	}
 	json_object_set_new(all, "rpcs", rpcs);
 	json_object_set_new(all, "total", json_integer((json_int_t)total));

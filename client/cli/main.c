@@ -63,8 +63,7 @@ static void help(FILE *out)
 		fprintf(out, "  --%s%s%s\n        %s\n", o->name, o->arg ? "=" : "",
 			o->arg ? o->arg : "", o->help);
 	fprintf(out, "  --version\n        print the version\n");
-	fprintf(out, "\n'gofer VERB --help' says more. --stats counts Hello in \"rpcs\" and leaves "
-		     "it out of \"total\".\n"
+	fprintf(out, "\n'gofer VERB --help' says more. --stats does not count Hello.\n"
 		     "Exit status: 0 if all went well, 1 if anything failed, 2 for wrong usage.\n");
 }
 
