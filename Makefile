@@ -23,8 +23,10 @@ LIB_PKG_LIBS := $(shell pkg-config --libs libprotobuf-c 2>/dev/null)
 
 WARN := -Wall -Wextra -Werror -Wshadow=local -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wno-format-nonliteral \
         -Wno-missing-field-initializers -Wno-unused-parameter
+# Instrumentation hides from gcc what was assigned: this warning is for the plain build.
+WARN += $(if $(SAN),-Wno-maybe-uninitialized)
 ifneq ($(findstring clang,$(CC)),)
-WARN := $(filter-out -Wshadow=local,$(WARN))
+WARN := $(filter-out -Wshadow=local -Wno-maybe-uninitialized,$(WARN))
 endif
 HARDEN := -fstack-protector-strong -fPIC -fno-strict-aliasing $(if $(SAN)$(DEBUG)$(COVERAGE),,-D_FORTIFY_SOURCE=2)
 OPT := $(if $(DEBUG)$(COVERAGE),-O0 -g3,$(if $(SAN),-O1 -g,-O2 -g))

@@ -161,8 +161,11 @@ Test(packet, S54_a_full_table_loses_the_descriptor_but_not_the_bytes)
 	struct rlimit saved, tight;
 	struct packet_in in;
 	char buf[8];
+	const char *variant = getenv("VARIANT");
 	ssize_t n;
 
+	if (variant && strcmp(variant, "valgrind") == 0)
+		cr_skip_test("valgrind keeps a limit of its own and leaves the kernel's alone");
 	send_many(pair[0], 1);
 	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &saved), 0);
 	tight = saved;
