@@ -171,7 +171,7 @@ check-tsan: ## The integration tests and plain test programs under ThreadSanitiz
 
 check-valgrind: ## A short run under valgrind's memcheck
 	+@$(MAKE) programs
-	@$(RUN) valgrind=$(BUILD)
+	@$(RUN) -u self valgrind=$(BUILD)
 
 check-noopenat2: ## All tests with openat2 withheld, as on old kernels: the inode-walk for every path
 	+@$(MAKE) programs
