@@ -3,6 +3,7 @@
  * outside of it, because close(2) can block.
  */
 #include "server/handle.h"
+#include "server/session.h"
 
 #include <string.h>
 
@@ -121,10 +122,20 @@ struct handle *handle_ref(struct handle_table *table, uint64_t id)
 	return h;
 }
 
+void handle_set_owner(struct handle_table *table, uint64_t id, struct session_identity *identity)
+{
+	struct handle *h = handle_ref(table, id);
+
+	if (h)
+		h->identity = identity;
+	handle_unref(h);
+}
+
 struct handle *handle_unref(struct handle *h)
 {
 	if (h && atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel) == 1) {
 		fs_node_deinit(&h->node);
+		session_identity_unref(h->identity);
 		pthread_mutex_destroy(&h->lock);
 		free(h);
 	}

@@ -13,12 +13,15 @@
 #include "server/fs/fs.h"
 #include "server/server.h"
 
+struct session_identity;
+
 struct handle {
 	_Atomic uint32_t refs;
 	const struct volume *volume;
 	struct fs_node node;  /* its descriptor, and for pathwalk its path */
 	uint32_t flags;       /* OpenFlag of the protocol: READ, WRITE, APPEND, PATH */
 	uint32_t type;        /* S_IFMT bits */
+	struct session_identity *identity; /* owned: who opened it, and writes through it; NULL = the volume's default */
 	pthread_mutex_t lock; /* whoever moves the descriptor's own offset: directories, appends, seeks */
 };
 
@@ -48,6 +51,8 @@ int handle_insert(struct handle_table *table, const struct volume *volume, struc
 		  uint64_t *ret_id);
 /* NULL for a number that names nothing. */
 struct handle *handle_ref(struct handle_table *table, uint64_t id);
+/* Whose handle it is (taken; may be NULL). To be called before anybody can know its number. */
+void handle_set_owner(struct handle_table *table, uint64_t id, struct session_identity *identity);
 /* NULL is fine. Returns NULL. */
 struct handle *handle_unref(struct handle *handle);
 /* 0 or -EBADF. */

@@ -150,6 +150,7 @@ int handle_open(struct request *r, const Gofer__OpenRequest *q)
 		if (e < 0)
 			return e;
 		r->reply_handle = reply->handle;
+		handle_set_owner(&r->session->handles, reply->handle, session_identity_ref(r->worker->acting));
 	} else {
 		handle_unreserve(&r->session->handles);
 	}

@@ -77,23 +77,6 @@ int identity_enter(struct identity_state *state, const struct identity *id)
 	return 0;
 }
 
-void identity_shed(struct identity_state *state)
-{
-	uint64_t base = CAP_BIT(CAP_SETUID) | CAP_BIT(CAP_SETGID), permitted = 0;
-	int r;
-
-	if (state->fixed || state->caps == 0)
-		return;
-	state->serial = 0;
-	state->caps = 0;
-	r = caps_get_permitted(&permitted);
-	/* Not uid 0: then nothing is effective, and may not become so. */
-	if (r == 0 && geteuid() == 0)
-		r = caps_set_effective(base & permitted, permitted);
-	if (r < 0)
-		switch_failed("capset", r);
-}
-
 bool identity_is_fixed(const struct server *server)
 {
 	const struct volume *first = &server->volumes[0];

@@ -33,9 +33,6 @@ struct identity_state {
  * a half-made switch. */
 int identity_enter(struct identity_state *state, const struct identity *id);
 
-/* Before what is done by handle, under no identity in particular: gives up the capabilities of a volume's uid 0. */
-void identity_shed(struct identity_state *state);
-
 /*
  * Whether all volumes squash to one user: then the worker becomes that user for good
  * (identity_become) and needs no capability.

@@ -126,10 +126,13 @@ struct handle *request_handle(struct request *r, uint64_t id, uint32_t flags, in
 		return handle_unref(h);
 	}
 	r->volume = h->volume;
-	/* Whoever this thread was last must not lend its privileges to what is written now (set-id
-	 * bits would survive). */
-	if (r->rpc->flags & RPC_WRITES)
-		identity_shed(&r->worker->identity);
+	/* Not whoever this thread was last: set-id bits, quota and reserved blocks depend on who
+	 * writes. */
+	if (r->rpc->flags & RPC_WRITES) {
+		*ret_error = session_identity_enter_handle(r->worker, h);
+		if (*ret_error < 0)
+			return handle_unref(h);
+	}
 	return h;
 }
 

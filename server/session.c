@@ -47,6 +47,7 @@ static struct worker *worker_free(struct worker *w)
 		free(w->in);
 		free(w->data);
 		free(w->out);
+		session_identity_unref(w->acting);
 		free(w);
 	}
 	return NULL;

@@ -38,6 +38,7 @@ enum {
 /* A session identity that clients registered; shared by the table and the requests that use it. */
 struct session_identity {
 	_Atomic uint32_t refs;
+	struct session *session; /* which its groups are charged to for as long as it lives */
 	struct identity identity;
 };
 
@@ -75,7 +76,7 @@ struct session {
 
 	pthread_mutex_t lock;
 	struct session_identity **identities; /* by number - 1; max_identities of them once used */
-	uint32_t identity_groups;             /* supplementary groups in all of them */
+	_Atomic uint32_t identity_groups;     /* supplementary groups in all that live */
 	uint64_t next_serial;
 	struct packet *live;
 	struct packet *queue_head, **queue_tail;
@@ -93,6 +94,7 @@ struct worker {
 	pthread_t thread;
 	struct worker *next;
 	struct identity_state identity;
+	struct session_identity *acting; /* the registered identity it has, or had last; NULL = a default */
 	mode_t umask;
 	struct arena arena;
 	struct log_limit log_limit;
@@ -211,6 +213,11 @@ void session_identities_deinit(struct session *s);
 int session_identity_set(struct session *s, const Gofer__SetIdentityRequest *q);
 /* Makes the calling thread what `id` (Path.identity) means on `volume`: 0, -EPERM, -EINVAL. */
 int session_identity_enter(struct worker *w, const struct volume *volume, uint32_t id);
+/* ... who the handle was opened as: by descriptor too, the kernel asks who writes (set-id bits, quota, reserved blocks). */
+int session_identity_enter_handle(struct worker *w, const struct handle *handle);
+struct session_identity *session_identity_ref(struct session_identity *id);
+/* NULL is fine. Returns NULL. */
+struct session_identity *session_identity_unref(struct session_identity *id);
 
 /* Finds the frame in flight with this tag, marks it cancelled, interrupts whoever executes it.
  * -ENOENT. */

@@ -33,9 +33,17 @@ int session_identities_init(struct session *s)
 	return 0;
 }
 
-static struct session_identity *identity_unref(struct session_identity *id)
+struct session_identity *session_identity_ref(struct session_identity *id)
+{
+	if (id)
+		atomic_fetch_add(&id->refs, 1);
+	return id;
+}
+
+struct session_identity *session_identity_unref(struct session_identity *id)
 {
 	if (id && atomic_fetch_sub(&id->refs, 1) == 1) {
+		atomic_fetch_sub(&id->session->identity_groups, id->identity.n_groups);
 		free(id->identity.groups);
 		free(id);
 	}
@@ -46,7 +54,7 @@ void session_identities_deinit(struct session *s)
 {
 	if (s->identities)
 		for (uint32_t i = 0; i < s->server->limits.max_identities; i++)
-			identity_unref(s->identities[i]);
+			session_identity_unref(s->identities[i]);
 	free(s->identities);
 	free(s->volume_identities);
 }
@@ -76,18 +84,26 @@ int session_identity_set(struct session *s, const Gofer__SetIdentityRequest *q)
 		if (!fresh)
 			return -ENOMEM;
 		fresh->refs = 1;
-		fresh->identity = (struct identity){ .uid = q->uid, .gid = q->gid, .n_groups = q->n_groups };
+		fresh->session = s;
+		fresh->identity = (struct identity){ .uid = q->uid, .gid = q->gid };
+		if (atomic_fetch_add(&s->identity_groups, q->n_groups) + q->n_groups > SESSION_MAX_GROUPS)
+			r = -ENOSPC;
+		fresh->identity.n_groups = q->n_groups;
+		if (r < 0) {
+			session_identity_unref(fresh);
+			return r;
+		}
 		if (q->n_groups) {
 			fresh->identity.groups = calloc(q->n_groups, sizeof(gid_t));
 			if (!fresh->identity.groups) {
-				identity_unref(fresh);
+				session_identity_unref(fresh);
 				return -ENOMEM;
 			}
 			memcpy(fresh->identity.groups, q->groups, q->n_groups * sizeof(gid_t));
 		}
 		r = allowed_somewhere(s, &fresh->identity);
 		if (r < 0) {
-			identity_unref(fresh);
+			session_identity_unref(fresh);
 			return r;
 		}
 	}
@@ -97,30 +113,35 @@ int session_identity_set(struct session *s, const Gofer__SetIdentityRequest *q)
 	if (!s->identities) {
 		r = -ENOMEM;
 		old = fresh;
-	} else if (s->identity_groups + q->n_groups > SESSION_MAX_GROUPS) {
-		r = -ENOSPC;
-		old = fresh;
 	} else {
 		if (fresh)
 			fresh->identity.serial = ++s->next_serial;
 		old = s->identities[q->id - 1];
 		s->identities[q->id - 1] = fresh;
-		s->identity_groups += q->remove ? 0 : q->n_groups;
-		if (old)
-			s->identity_groups -= old->identity.n_groups;
-		else if (q->remove)
+		if (!old && q->remove)
 			r = -ENOENT;
 	}
 	pthread_mutex_unlock(&s->lock);
-	identity_unref(old);
+	session_identity_unref(old);
 	return r;
+}
+
+/* Makes the thread `registered` (taken), or with NULL the volume's default. */
+static int enter(struct worker *w, const struct volume *volume, struct session_identity *registered)
+{
+	const struct session *s = w->session;
+	struct identity id = registered ? registered->identity : s->volume_identities[volume - s->server->volumes];
+
+	id.caps = volume->caps;
+	session_identity_unref(w->acting);
+	w->acting = registered;
+	return identity_enter(&w->identity, &id);
 }
 
 int session_identity_enter(struct worker *w, const struct volume *volume, uint32_t number)
 {
 	struct session *s = w->session;
 	struct session_identity *registered = NULL;
-	struct identity id;
 	int r;
 
 	if (number == 0) {
@@ -132,25 +153,27 @@ int session_identity_enter(struct worker *w, const struct volume *volume, uint32
 			if (r < 0)
 				return r;
 		}
-		return identity_enter(&w->identity, def);
+		return enter(w, volume, NULL);
 	}
 	if (volume->identity != IDENTITY_DELEGATE)
 		return -EPERM;
 	pthread_mutex_lock(&s->lock);
 	if (s->identities && number <= s->server->limits.max_identities)
 		registered = s->identities[number - 1];
-	if (registered)
-		atomic_fetch_add(&registered->refs, 1);
+	session_identity_ref(registered);
 	pthread_mutex_unlock(&s->lock);
 	if (!registered)
 		return -EINVAL;
 	r = identity_allowed(volume, s->peer, registered->identity.uid, registered->identity.gid, registered->identity.groups,
 			     registered->identity.n_groups);
-	if (r == 0) {
-		id = registered->identity;
-		id.caps = volume->caps;
-		r = identity_enter(&w->identity, &id);
+	if (r < 0) {
+		session_identity_unref(registered);
+		return r;
 	}
-	identity_unref(registered);
-	return r;
+	return enter(w, volume, registered);
+}
+
+int session_identity_enter_handle(struct worker *w, const struct handle *handle)
+{
+	return enter(w, handle->volume, session_identity_ref(handle->identity));
 }

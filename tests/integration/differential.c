@@ -23,6 +23,7 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
+#include "proto/rpc.h"
 #include "tests/integration/proof.h"
 
 enum {
@@ -870,6 +871,19 @@ static void op_print(const struct op *op, const struct user *u)
 	}
 }
 
+/* A FIFO that is open here lets another user open it for writing: the close that waits to ride with
+ * the next request must have happened before the others go on. */
+static void settle_closes(struct gofer_session *session)
+{
+	Gofer__PingRequest q = GOFER__PING_REQUEST__INIT;
+	struct gofer_request request = { .type = RPC_TYPE_Ping, .message = (void *)&q, .fd = -1 };
+	struct gofer_reply reply;
+
+	if (gofer_call(session, &request, &reply) < 0)
+		die("Ping: %s", gofer_message());
+	gofer_reply_free(&reply);
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t cases = option_number(argc, argv, "-n", 20000);
@@ -917,6 +931,8 @@ int main(int argc, char **argv)
 			if (write(u->sock, &op, sizeof(op)) != (ssize_t)sizeof(op))
 				die("the child is gone");
 			mine.error = -gofer_do(u->ns, &op, &mine);
+			if (op.kind == OP_OPEN)
+				settle_closes(u->session);
 			if (read(u->sock, &kernels, sizeof(kernels)) != (ssize_t)sizeof(kernels))
 				die("the child is gone");
 			by_kind[op.kind]++;
