@@ -365,7 +365,7 @@ static int list(struct bench *b, const char *name, unsigned expected)
 	struct gofer_dirent e;
 	struct gofer_dir *d;
 	unsigned n = 0, with_stat = 0;
-	int r = gofer_opendir(b->ns, GUEST(b, name), &d);
+	int r = gofer_opendir(b->ns, GUEST(b, name), 0, &d);
 
 	if (r < 0)
 		return r;

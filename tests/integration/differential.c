@@ -302,7 +302,7 @@ static int gofer_list(struct gofer_namespace *ns, const struct op *op, struct ou
 {
 	struct gofer_dirent e;
 	struct gofer_dir *d;
-	int r = gofer_opendir(ns, op->path, &d);
+	int r = gofer_opendir(ns, op->path, 0, &d);
 
 	if (r < 0)
 		return r;

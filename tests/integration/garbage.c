@@ -37,13 +37,14 @@ static struct bystander *bystander_start(void)
 		mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int ready[2];
 	char byte;
+	pid_t pid;
 
 	if (b == MAP_FAILED || pipe2(ready, O_CLOEXEC) < 0)
 		die("bystander");
-	b->pid = fork();
-	if (b->pid < 0)
+	pid = fork();
+	if (pid < 0)
 		die("fork");
-	if (b->pid == 0) {
+	if (pid == 0) {
 		struct gofer_session *s = session_connect();
 		struct gofer_namespace *ns = namespace_of(s, "t", NULL);
 		const struct timespec pace = { .tv_nsec = 500000 };
@@ -67,6 +68,7 @@ static struct bystander *bystander_start(void)
 	close(ready[1]);
 	if (read(ready[0], &byte, 1) != 1)
 		die("the bystander could not connect");
+	b->pid = pid; /* the page is shared: not before the child has left this function */
 	close(ready[0]);
 	return b;
 }
