@@ -7,6 +7,7 @@
  * knows nothing of are listed at the end. Directories that only mounts make consist of nothing
  * else.
  */
+#include <fcntl.h>
 #include <dirent.h>
 #include <string.h>
 
@@ -26,6 +27,7 @@ struct gofer_dir {
 	size_t n_mounts, mount_at;
 	bool *listed;
 
+	struct stat st;      /* of the directory itself */
 	char path[PATH_MAX]; /* absolute */
 	char name[256];
 	char target[PATH_MAX];
@@ -78,7 +80,7 @@ static int collect_mounts(struct gofer_dir *d)
 	return 0;
 }
 
-static int first_page(struct gofer_dir *d, const char *path)
+static int first_page(struct gofer_dir *d, const char *path, int flags)
 {
 	Gofer__ReadDirRequest m = GOFER__READ_DIR_REQUEST__INIT;
 	Gofer__Path where = GOFER__PATH__INIT;
@@ -94,6 +96,7 @@ static int first_page(struct gofer_dir *d, const char *path)
 	if (r < 0)
 		return r;
 	m.path = &where;
+	where.nofollow = flags & AT_SYMLINK_NOFOLLOW;
 	m.attrs = m.targets = m.keep = true;
 	r = path_call(&c, &d->reply);
 	if (r < 0)
@@ -101,6 +104,8 @@ static int first_page(struct gofer_dir *d, const char *path)
 	if (r == 0) {
 		d->entries = (const Gofer__ReadDirReply *)d->reply.message;
 		d->mount = mount_ref(l.mount);
+		if (d->entries->attr)
+			attr_to_stat(d->entries->attr, &d->st);
 		d->handle = d->entries->handle;
 		d->identity = l.mount->session->identity;
 		if (!d->entries->end && !d->handle)
@@ -108,6 +113,10 @@ static int first_page(struct gofer_dir *d, const char *path)
 						 "a directory that cannot be read to its end");
 		r = lookup_absolute(&l, d->path);
 	} else {
+		Gofer__Attr attr;
+
+		attr_synthetic(l.pos, &attr);
+		attr_to_stat(&attr, &d->st);
 		memcpy(d->path, l.pos, l.pos_len + 1);
 		r = 0;
 	}
@@ -143,7 +152,8 @@ static int next_page(struct gofer_dir *d)
 	return r;
 }
 
-int gofer_opendir(struct gofer_namespace *ns, const char *path, struct gofer_dir **ret_dir)
+int gofer_opendir(struct gofer_namespace *ns, const char *path, int flags,
+		  struct gofer_dir **ret_dir)
 {
 	struct gofer_dir *d = calloc(1, sizeof(*d));
 	int r;
@@ -151,13 +161,18 @@ int gofer_opendir(struct gofer_namespace *ns, const char *path, struct gofer_dir
 	if (!d)
 		return -ENOMEM;
 	d->ns = ns;
-	r = first_page(d, path);
+	r = flags & ~AT_SYMLINK_NOFOLLOW ? -EINVAL : first_page(d, path, flags);
 	if (r < 0) {
 		gofer_closedir(d);
 		return fail_path(r, "opendir", path);
 	}
 	*ret_dir = d;
 	return 0;
+}
+
+void gofer_dirstat(struct gofer_dir *d, struct stat *ret_st)
+{
+	*ret_st = d->st;
 }
 
 void gofer_closedir(struct gofer_dir *d)

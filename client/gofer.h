@@ -28,6 +28,7 @@ extern "C" {
 #endif
 
 struct ProtobufCMessage;
+struct statx; /* of <sys/stat.h> with _GNU_SOURCE */
 
 /* Words for the last failure in the calling thread: what was tried, on what, why. Never NULL; valid until the next call. */
 const char *gofer_message(void);
@@ -232,7 +233,11 @@ struct gofer_dirent {
 	struct stat st;
 	const char *target; /* of a symbolic link, else NULL */
 };
-int gofer_opendir(struct gofer_namespace *ns, const char *path, struct gofer_dir **ret_dir);
+/* flags: AT_SYMLINK_NOFOLLOW (a link as the last component is -ENOTDIR) or 0. */
+int gofer_opendir(struct gofer_namespace *ns, const char *path, int flags,
+		  struct gofer_dir **ret_dir);
+/* The directory's own attributes as of gofer_opendir(): no request. */
+void gofer_dirstat(struct gofer_dir *dir, struct stat *ret_st);
 /* 1 with an entry, 0 at the end, -errno. "." and ".." are not listed. */
 int gofer_readdir(struct gofer_dir *dir, struct gofer_dirent *ret_entry);
 void gofer_closedir(struct gofer_dir *dir);

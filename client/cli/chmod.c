@@ -51,7 +51,7 @@ static void change(struct change *ch, const char *path, const struct stat *st, b
 	}
 	if (!ch->recursive || !S_ISDIR(st->st_mode))
 		return;
-	r = cli_list_read(ch->v->ns, path, &l);
+	r = cli_list_read(ch->v->ns, path, 0, &l);
 	if (r < 0)
 		cli_path_error(ch->c, r, "list", ch->v, path);
 	for (size_t i = 0; i < l.n; i++) {

@@ -158,10 +158,13 @@ struct cli_entry {
 struct cli_list {
 	struct cli_entry *entries;
 	size_t n, allocated;
+	struct stat dir; /* of the directory that was read */
 };
 void cli_list_deinit(struct cli_list *l);
 #define _cleanup_list_ _cleanup_(cli_list_deinit)
-int cli_list_read(struct gofer_namespace *ns, const char *path, struct cli_list *ret_list);
+/* flags as for gofer_opendir(). */
+int cli_list_read(struct gofer_namespace *ns, const char *path, int flags,
+		  struct cli_list *ret_list);
 int cli_list_add(struct cli_list *l, const char *name, const struct stat *st, const char *target);
 void cli_list_sort(struct cli_list *l);
 /* dir + "/" + name; malloc'ed, ends the program without memory. */

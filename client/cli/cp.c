@@ -279,7 +279,7 @@ static void copy_directory(struct copy *copy, const char *source, const char *de
 		return;
 	}
 	/* Listed before it is made: a copy into itself would otherwise find itself. */
-	r = cli_list_read(copy->from->ns, source, &l);
+	r = cli_list_read(copy->from->ns, source, 0, &l);
 	if (r < 0) {
 		failed(copy, r, "list", copy->from, source);
 		return;

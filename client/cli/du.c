@@ -107,7 +107,7 @@ static uint64_t measure(struct du *d, const char *path, const struct stat *st, u
 	total = size_of(d, st);
 	if (S_ISDIR(st->st_mode)) {
 		_cleanup_list_ struct cli_list l = { 0 };
-		int r = cli_list_read(d->v->ns, path, &l);
+		int r = cli_list_read(d->v->ns, path, 0, &l);
 
 		if (r < 0)
 			cli_path_error(d->c, r, "list", d->v, path);

@@ -315,7 +315,7 @@ static bool is_empty(struct find *f, const struct object *o)
 		return o->st->st_size == 0;
 	if (!S_ISDIR(o->st->st_mode))
 		return false;
-	r = gofer_opendir(f->v->ns, o->path, &dir);
+	r = gofer_opendir(f->v->ns, o->path, 0, &dir);
 	if (r < 0) {
 		cli_path_error(f->c, r, "list", f->v, o->path);
 		return false;
@@ -444,7 +444,7 @@ static void walk(struct find *f, const struct object *o, unsigned depth)
 	if (wanted && !f->depth_first)
 		visit(f, o);
 	if (S_ISDIR(o->st->st_mode) && depth < f->max_depth && !f->prune && !f->quit) {
-		r = cli_list_read(f->v->ns, o->path, &l);
+		r = cli_list_read(f->v->ns, o->path, 0, &l);
 		if (r < 0)
 			cli_path_error(f->c, r, "list", f->v, o->path);
 		for (size_t i = 0; i < l.n && !f->quit; i++) {

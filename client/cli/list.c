@@ -41,16 +41,18 @@ int cli_list_add(struct cli_list *l, const char *name, const struct stat *st, co
 	return 0;
 }
 
-int cli_list_read(struct gofer_namespace *ns, const char *path, struct cli_list *ret_list)
+int cli_list_read(struct gofer_namespace *ns, const char *path, int flags,
+		  struct cli_list *ret_list)
 {
 	_cleanup_list_ struct cli_list list = { 0 };
 	struct gofer_dirent e;
 	struct gofer_dir *dir;
 	int r;
 
-	r = gofer_opendir(ns, path, &dir);
+	r = gofer_opendir(ns, path, flags, &dir);
 	if (r < 0)
 		return r;
+	gofer_dirstat(dir, &list.dir);
 	while ((r = gofer_readdir(dir, &e)) > 0) {
 		/* The server's word is not taken for what a name is. */
 		if (path_validate_name(e.name, strlen(e.name)) < 0) {

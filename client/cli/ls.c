@@ -346,31 +346,30 @@ static void print_json(struct ls *ls, const struct cli_volume *v, const char *di
 	}
 }
 
-/* ls -a: "." and "..", whose attributes the listing does not bring. The root's ".." is the root. */
+/* ls -a: "." came with the listing, ".." did not. The root's ".." is the root. */
 static void add_dots(const struct cli_volume *v, const char *path, struct cli_list *l)
 {
 	_cleanup_free_ char *parent = cli_join(path, "..");
-	struct stat st;
+	struct stat st = l->dir;
 
-	if (gofer_stat(v->ns, path, 0, &st) == 0)
-		cli_list_add(l, ".", &st, NULL);
-	if (gofer_stat(v->ns, strspn(path, "/") == strlen(path) ? path : parent, 0, &st) == 0)
+	cli_list_add(l, ".", &st, NULL);
+	if (strspn(path, "/") == strlen(path) || gofer_stat(v->ns, parent, 0, &st) == 0)
 		cli_list_add(l, "..", &st, NULL);
 }
 
 static void list_directory(struct ls *ls, const struct cli_volume *v, const char *path,
-			   const char *title)
+			   const char *title);
+
+/* Prints what was read of a directory, and lists those in it with -R. Takes the list's entries. */
+static void show_directory(struct ls *ls, const struct cli_volume *v, const char *path,
+			   const char *title, struct cli_list *taken)
 {
-	_cleanup_list_ struct cli_list l = { 0 };
+	_cleanup_list_ struct cli_list l = *taken;
 	struct cli *c = ls->c;
-	int r = cli_list_read(v->ns, path, &l);
 	uint64_t blocks = 0;
 	size_t kept = 0;
 
-	if (r < 0) {
-		cli_path_error(c, r, "list", v, path);
-		return;
-	}
+	*taken = (struct cli_list){ 0 };
 	for (size_t i = 0; i < l.n; i++) {
 		if (!ls->all && !ls->almost && l.entries[i].name[0] == '.') {
 			free(l.entries[i].name);
@@ -419,6 +418,18 @@ static void list_directory(struct ls *ls, const struct cli_volume *v, const char
 	}
 }
 
+static void list_directory(struct ls *ls, const struct cli_volume *v, const char *path,
+			   const char *title)
+{
+	struct cli_list l = { 0 };
+	int r = cli_list_read(v->ns, path, 0, &l);
+
+	if (r < 0)
+		cli_path_error(ls->c, r, "list", v, path);
+	else
+		show_directory(ls, v, path, title, &l);
+}
+
 static void list_volumes(struct ls *ls)
 {
 	struct gofer_filesystem fs;
@@ -441,10 +452,17 @@ static void list_volumes(struct ls *ls)
 	}
 }
 
+/* A directory named on the command line, already read or to be. */
+struct directory {
+	struct cli_path path;
+	struct cli_list list;
+	bool read;
+};
+
 static void list_operands(struct ls *ls)
 {
 	_cleanup_list_ struct cli_list files = { 0 };
-	_cleanup_free_ struct cli_path *dirs = cli_alloc((size_t)ls->c->argc * sizeof(*dirs));
+	_cleanup_free_ struct directory *dirs = cli_alloc((size_t)ls->c->argc * sizeof(*dirs));
 	struct cli *c = ls->c;
 	size_t n_dirs = 0;
 
@@ -457,6 +475,14 @@ static void list_operands(struct ls *ls)
 
 		if (cli_split(c, c->argv[i], &p) < 0)
 			continue;
+		/* Most operands are directories: then the listing says it all, in one request. */
+		dirs[n_dirs] = (struct directory){ .path = p };
+		if (!ls->directory && cli_list_read(p.ns, p.path, ls->lng ? AT_SYMLINK_NOFOLLOW : 0,
+						    &dirs[n_dirs].list) == 0) {
+			dirs[n_dirs++].read = true;
+			p.path = NULL;
+			continue;
+		}
 		/* A link named on the command line is followed to a directory, unless the link
 		 * itself is asked for. */
 		r = gofer_stat(p.ns, p.path, AT_SYMLINK_NOFOLLOW, &st);
@@ -473,7 +499,7 @@ static void list_operands(struct ls *ls)
 			continue;
 		}
 		if (S_ISDIR(st.st_mode) && !ls->directory) {
-			dirs[n_dirs++] = p;
+			n_dirs++;
 			p.path = NULL;
 			continue;
 		}
@@ -487,9 +513,14 @@ static void list_operands(struct ls *ls)
 		print_list(ls, &files);
 	ls->printed = files.n > 0;
 	for (size_t i = 0; i < n_dirs; i++) {
-		list_directory(ls, dirs[i].volume, dirs[i].path,
-			       c->argc > 1 || ls->recursive ? dirs[i].text : NULL);
-		cli_path_deinit(&dirs[i]);
+		struct cli_path *p = &dirs[i].path;
+		const char *title = c->argc > 1 || ls->recursive ? p->text : NULL;
+
+		if (dirs[i].read)
+			show_directory(ls, p->volume, p->path, title, &dirs[i].list);
+		else
+			list_directory(ls, p->volume, p->path, title);
+		cli_path_deinit(p);
 	}
 }
 

@@ -111,7 +111,7 @@ static void remove_directory(struct rm *rm, const char *path)
 
 	if (rm->ask && !cli_ask(rm->c, "descend into directory", rm->v, path))
 		return;
-	r = cli_list_read(rm->v->ns, path, &l);
+	r = cli_list_read(rm->v->ns, path, AT_SYMLINK_NOFOLLOW, &l);
 	if (r < 0) {
 		failed(rm, r, path);
 		return;

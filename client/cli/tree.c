@@ -64,7 +64,7 @@ static void draw(struct tree *t, const char *path, const char *lead, unsigned le
 {
 	_cleanup_list_ struct cli_list l = { 0 };
 	size_t last = SIZE_MAX;
-	int r = cli_list_read(t->v->ns, path, &l);
+	int r = cli_list_read(t->v->ns, path, 0, &l);
 
 	if (r < 0) {
 		cli_path_error(t->c, r, "list", t->v, path);

@@ -509,7 +509,7 @@ static double gofer_list(size_t expected)
 	struct gofer_dir *d;
 	size_t n = 0;
 
-	if (gofer_opendir(b.plain, "/many", &d) < 0)
+	if (gofer_opendir(b.plain, "/many", 0, &d) < 0)
 		die("opendir: %s", gofer_message());
 	while (gofer_readdir(d, &e) > 0)
 		n += e.has_stat;

@@ -382,7 +382,7 @@ static int list_all(struct fake *f)
 
 	cr_assert_eq(gofer_namespace_new(&ns), 0);
 	cr_assert_eq(gofer_mount(ns, f->session, 1, "/", NULL), 0);
-	r = gofer_opendir(ns, "/", &d);
+	r = gofer_opendir(ns, "/", 0, &d);
 	if (r == 0) {
 		do
 			r = gofer_readdir(d, &e);
