@@ -65,7 +65,7 @@ int packet_send(int sock, const struct iovec *iov, int iovcnt, int fd, int flags
 	union {
 		struct cmsghdr header;
 		char space[CMSG_SPACE(sizeof(int))];
-	} control;
+	} control = { 0 };
 	struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = iovcnt };
 
 	if (fd >= 0) {
