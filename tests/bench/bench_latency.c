@@ -657,8 +657,8 @@ static void make_files(void)
 
 int main(int argc, char **argv)
 {
-	size_t rounds = option_number(argc, argv, "-r", 30),
-	       calls = option_number(argc, argv, "-n", 200);
+	size_t rounds = option_number(argc, argv, "-r", 120),
+	       calls = option_number(argc, argv, "-n", 50);
 	size_t count = option_number(argc, argv, "--count", 0);
 	cpu_set_t allowed;
 	int cpus[2] = { -1, -1 };
