@@ -252,6 +252,15 @@ static int join(struct path_call *c)
 	return -EXDEV;
 }
 
+/* Whether the name that path `i` is about is the root of a mount, which this call cannot work on.
+ */
+static bool names_root(const struct path_call *c, const struct rpc_info *rpc, unsigned i)
+{
+	const struct lookup *l = c->lookup[i];
+
+	return c->at_root && l->len == 0 && !l->cwd && names_here(rpc, i);
+}
+
 /* All that comes before the request: 0 to send it, 1 to begin again, -errno. */
 static int prepare(struct path_call *c, const struct rpc_info *rpc, unsigned *rounds,
 		   bool *ret_synthetic)
@@ -275,11 +284,14 @@ static int prepare(struct path_call *c, const struct rpc_info *rpc, unsigned *ro
 			return r;
 		/* With two paths the other may be wrong in a way that comes first: the server says
 		 * which. */
-		if (c->at_root && l->len == 0 && !l->cwd && names_here(rpc, i) && !c->lookup[1])
+		if (names_root(c, rpc, i) && !c->lookup[1])
 			return c->at_root;
 	}
-	if (c->lookup[0] && c->lookup[1] && c->lookup[0]->mount != c->lookup[1]->mount)
-		return join(c);
+	if (c->lookup[0] && c->lookup[1] && c->lookup[0]->mount != c->lookup[1]->mount) {
+		r = join(c);
+		return r == -EXDEV && (names_root(c, rpc, 0) || names_root(c, rpc, 1)) ? c->at_root
+										       : r;
+	}
 	if (c->mount && c->lookup[1]->mount != c->mount)
 		return join(c);
 	for (unsigned i = 0; i < 2; i++) {
