@@ -8,6 +8,12 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+/* Where ls(1) shows the number of a user without a name, stat(1) says UNKNOWN. */
+static const char *known_name(const char *name)
+{
+	return *name >= '0' && *name <= '9' ? "UNKNOWN" : name;
+}
+
 static const struct cli_option options[] = {
 	{ 'L', "dereference", NULL, "follow a symbolic link as the last component" },
 	{ 'c', "format", "FORMAT", "print FORMAT and a newline; see below" },
@@ -105,7 +111,7 @@ static void print_directive(struct cli *c, char d, struct cli_path *p, const str
 		printf("%u", stx->stx_gid);
 		break;
 	case 'G':
-		fputs(cli_group_name(stx->stx_gid, false), stdout);
+		fputs(known_name(cli_group_name(stx->stx_gid, false)), stdout);
 		break;
 	case 'h':
 		printf("%u", stx->stx_nlink);
@@ -135,7 +141,7 @@ static void print_directive(struct cli *c, char d, struct cli_path *p, const str
 		printf("%u", stx->stx_uid);
 		break;
 	case 'U':
-		fputs(cli_user_name(stx->stx_uid, false), stdout);
+		fputs(known_name(cli_user_name(stx->stx_uid, false)), stdout);
 		break;
 	case 'w':
 	case 'W':
@@ -197,8 +203,8 @@ static void print_text(struct cli *c, struct cli_path *p, const struct statx *st
 		printf("     Device type: %u,%u", stx->stx_rdev_major, stx->stx_rdev_minor);
 	cli_mode_string(stx->stx_mode, mode);
 	printf("\nAccess: (%04o/%s)  Uid: (%5u/%8s)   Gid: (%5u/%8s)\n", stx->stx_mode & 07777,
-	       mode, stx->stx_uid, cli_user_name(stx->stx_uid, false), stx->stx_gid,
-	       cli_group_name(stx->stx_gid, false));
+	       mode, stx->stx_uid, known_name(cli_user_name(stx->stx_uid, false)), stx->stx_gid,
+	       known_name(cli_group_name(stx->stx_gid, false)));
 	print_format(c, tail, p, stx);
 }
 
