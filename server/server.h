@@ -70,6 +70,7 @@ struct server_limits {
 struct server_shared {
 	_Atomic uint32_t sessions;
 	_Atomic uint64_t started; /* CLOCK_MONOTONIC ns */
+	_Atomic uint64_t logged;  /* by all workers: the second, and how many lines in it */
 };
 
 struct server {

@@ -24,7 +24,28 @@ enum {
 	END_WAIT_SECONDS =
 		2, /* for threads stuck in the kernel, before the process ends around them */
 	THREAD_STACK_SIZE = 256 * 1024,
+	END_LINES_PER_SECOND = 10,
 };
+
+/*
+ * Whether a line about a session's end may be logged: a client can end sessions as fast as it can
+ * make them, each in a process of its own, so the allowance is common to all.
+ */
+static bool may_log_end(struct server_shared *shared)
+{
+	uint64_t second = now_ns() / 1000000000 << 32, old = atomic_load(&shared->logged), new;
+
+	do
+		new = (old & ~UINT64_C(0xffffffff)) == second ? old + 1 : second + 1;
+	while (!atomic_compare_exchange_weak(&shared->logged, &old, new));
+	return (new &UINT64_C(0xffffffff)) <= END_LINES_PER_SECOND;
+}
+
+static void log_end(const struct session *s, const char *why)
+{
+	if (may_log_end(s->server->shared))
+		log_info("session of uid %u ended: %s", s->peer->uid, why);
+}
 
 static int worker_init(struct worker *w, struct session *s)
 {
@@ -328,15 +349,15 @@ static void worker_loop(struct worker *w)
 			continue;
 		if (n <= 0) {
 			if (n == -EAGAIN && !atomic_load(&s->greeted))
-				log_info("session of uid %u ended: no Hello in time", s->peer->uid);
+				log_end(s, "no Hello in time");
 			else if (n < 0 && n != -ECONNRESET)
-				log_info("session of uid %u ended: %s", s->peer->uid, strerror(-n));
+				log_end(s, strerror(-n));
 			break;
 		}
 		atomic_fetch_add_explicit(&s->bytes_in, n, memory_order_relaxed);
 		*p = (struct packet){ .bytes = w->in, .size = n, .fd = in.fd };
 		if (packet_parse(p, &in) < 0) {
-			log_info("session of uid %u ended: it broke the framing", s->peer->uid);
+			log_end(s, "it broke the framing");
 			fd_close(in.fd);
 			break;
 		}
