@@ -441,8 +441,12 @@ static int walk_on(struct walker *w, struct walk_result *ret)
 	}
 	/* The text is used up: the top of the stack is it. */
 	r = take_top(w, &ret->node);
-	if (r < 0 || w->request->want == WALK_NAME)
+	if (r < 0)
 		return r;
+	if (w->request->want == WALK_NAME) /* search permission, as before any component */
+		return last_component(w->text, w->len, &begin, &end)
+			       ? w->ops->access(w->fs, &ret->node, X_OK)
+			       : 0;
 	r = w->ops->getattr(w->fs, &ret->node, &ret->attr);
 	if (r == 0 && wants_dir(w) && !S_ISDIR(ret->attr.mode))
 		r = -ENOTDIR;
