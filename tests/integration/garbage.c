@@ -262,9 +262,10 @@ static void cases_of_headers(void)
 static void cases_of_hello(void)
 {
 	static const uint32_t versions[] = { 0, 2, UINT32_MAX };
+	_cleanup_reply_ struct raw_reply second = RAW_REPLY_NULL;
 	int sock = raw_session(NULL, NULL), r;
 
-	r = raw_hello(sock, &(struct raw_reply){ .fd = -1 });
+	r = raw_hello(sock, &second);
 	report("S68 a second Hello",
 	       r == -ENOTCONN ? ENDED
 	       : r < 0        ? BROKEN
