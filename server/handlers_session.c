@@ -117,7 +117,7 @@ int handle_stats(struct request *r, const Gofer__StatsRequest *q _unused_)
 	reply->handles = handle_count(&s->handles);
 	reply->donated = atomic_load(&s->donated);
 	pthread_mutex_lock(&s->lock);
-	reply->threads = s->threads;
+	reply->threads = s->pool.threads;
 	pthread_mutex_unlock(&s->lock);
 	reply->sessions = atomic_load(&s->server->shared->sessions);
 	reply->uptime = (now_ns() - atomic_load(&s->server->shared->started)) / 1000000000;

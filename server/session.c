@@ -1,11 +1,9 @@
 /*
- * session.c - one session from Hello's deadline to the peer's leaving: its threads, and which of
- * them waits for what.
+ * session.c - one session from Hello's deadline to the peer's leaving.
  *
- * The calling thread is the first worker; others are started when the last waiting one gets
- * something to do, and stay. All wait in recvmsg: the kernel wakes one per packet. The end of the
- * stream wakes them all. SIGTERM's handler shuts the receiving side of the socket down, which is
- * the same as the peer leaving, but for the replies that are still sent.
+ * The calling thread is the first worker; pool.c says when others are started and which of them
+ * receive. The end of the stream ends them all. SIGTERM's handler shuts the receiving side of the
+ * socket down, which is the same as the peer leaving, but for the replies that are still sent.
  */
 #include "server/session.h"
 
@@ -23,7 +21,6 @@
 enum {
 	END_WAIT_SECONDS =
 		2, /* for threads stuck in the kernel, before the process ends around them */
-	THREAD_STACK_SIZE = 256 * 1024,
 	END_LINES_PER_SECOND = 10,
 };
 
@@ -61,7 +58,14 @@ static int worker_init(struct worker *w, struct session *s)
 	return arena_init(&w->arena, SESSION_ARENA_SIZE);
 }
 
-static struct worker *worker_free(struct worker *w)
+struct worker *worker_new(struct session *s)
+{
+	struct worker *w = calloc(1, sizeof(*w));
+
+	return w && worker_init(w, s) < 0 ? worker_free(w) : w;
+}
+
+struct worker *worker_free(struct worker *w)
 {
 	if (w) {
 		arena_deinit(&w->arena);
@@ -251,7 +255,7 @@ static void packet_finish(struct worker *w, struct packet *p)
 	p->fd = fd_close(p->fd);
 }
 
-static void run_queue(struct worker *w)
+void run_queue(struct worker *w)
 {
 	struct packet *p;
 
@@ -262,73 +266,6 @@ static void run_queue(struct worker *w)
 		free(p->bytes);
 		free(p);
 	}
-}
-
-static void *worker_main(void *userdata);
-
-/* Called with the lock held by a thread that is about to be busy while no other waits. */
-static void pool_grow(struct session *s)
-{
-	pthread_attr_t attr;
-	sigset_t all, saved;
-	struct worker *w = calloc(1, sizeof(*w));
-
-	if (!w || worker_init(w, s) < 0) {
-		worker_free(w);
-		return;
-	}
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, THREAD_STACK_SIZE);
-	/* Only the first thread takes SIGTERM; everyone takes SIGUSR1. */
-	sigfillset(&all);
-	sigdelset(&all, SIGUSR1);
-	pthread_sigmask(SIG_SETMASK, &all, &saved);
-	if (pthread_create(&w->thread, &attr, worker_main, w) == 0) {
-		w->next = s->workers;
-		s->workers = w;
-		s->threads++;
-	} else {
-		worker_free(w);
-	}
-	pthread_sigmask(SIG_SETMASK, &saved, NULL);
-	pthread_attr_destroy(&attr);
-}
-
-/* Before a packet is executed: is this the last thread that could wait? Starts another one where
- * that is allowed. */
-static bool worker_leave_idle(struct session *s)
-{
-	bool last;
-
-	pthread_mutex_lock(&s->lock);
-	last = --s->idle == 0;
-	if (last && s->threads < s->server->limits.max_threads && atomic_load(&s->greeted) &&
-	    !atomic_load(&s->ended)) {
-		pool_grow(s);
-		last = false; /* on its way to waiting */
-	}
-	if (last && s->threads == 1)
-		last = false; /* nobody else could take it */
-	pthread_mutex_unlock(&s->lock);
-	return last;
-}
-
-/*
- * Before a thread waits. Whoever finds somebody waiting already looks after the queue first; so
- * exactly one thread waits while the queue holds something, and nothing is left in it while two do.
- */
-static void worker_become_idle(struct worker *w)
-{
-	struct session *s = w->session;
-
-	pthread_mutex_lock(&s->lock);
-	while (s->queue_head && s->idle > 0 && !atomic_load(&s->ended)) {
-		pthread_mutex_unlock(&s->lock);
-		run_queue(w);
-		pthread_mutex_lock(&s->lock);
-	}
-	s->idle++;
-	pthread_mutex_unlock(&s->lock);
 }
 
 /* Receives and executes until the session has ended. */
@@ -342,12 +279,12 @@ static void worker_loop(struct worker *w)
 		ssize_t n;
 		bool last;
 
-		worker_become_idle(w);
+		pool_enter(w);
 		n = packet_recv(s->sock, w->in, FRAME_MAX_PACKET, 0, &in);
-		last = worker_leave_idle(s);
-		if (n == -EINTR)
-			continue;
 		if (n <= 0) {
+			(void)pool_leave(w, NULL);
+			if (n == -EINTR)
+				continue;
 			if (n == -EAGAIN && !atomic_load(&s->greeted))
 				log_end(s, "no Hello in time");
 			else if (n < 0 && n != -ECONNRESET)
@@ -357,10 +294,12 @@ static void worker_loop(struct worker *w)
 		atomic_fetch_add_explicit(&s->bytes_in, n, memory_order_relaxed);
 		*p = (struct packet){ .bytes = w->in, .size = n, .fd = in.fd };
 		if (packet_parse(p, &in) < 0) {
+			(void)pool_leave(w, NULL);
 			log_end(s, "it broke the framing");
 			fd_close(in.fd);
 			break;
 		}
+		last = pool_leave(w, p);
 		packet_admit(w, p);
 		if (last) {
 			packet_execute(w, p, true);
@@ -371,11 +310,8 @@ static void worker_loop(struct worker *w)
 		packet_execute(w, p, false);
 		packet_finish(w, p);
 	}
-	/* Whoever sees the end first tells the others. Under the lock: no thread is started after
-	 * it. */
-	pthread_mutex_lock(&s->lock);
-	atomic_store(&s->ended, true);
-	pthread_mutex_unlock(&s->lock);
+	/* Whoever sees the end first tells the others. */
+	pool_end(s);
 	shutdown(s->sock, SHUT_RD);
 }
 
@@ -391,11 +327,12 @@ static int worker_enter(struct worker *w)
 	return 0;
 }
 
-static void *worker_main(void *userdata)
+void *worker_main(void *userdata)
 {
 	struct worker *w = userdata;
 	int r = worker_enter(w);
 
+	pool_started(w->session, r == 0);
 	if (r < 0)
 		log_error("a worker thread could not be set up: %s", strerror(-r));
 	else
@@ -435,6 +372,9 @@ static int session_init(struct session *s, const struct server *server, int sock
 	if (r < 0)
 		return r;
 	pthread_mutex_init(&s->lock, NULL);
+	r = pool_init(s);
+	if (r < 0)
+		return r;
 	r = session_identities_init(s);
 	if (r < 0)
 		return r;
@@ -483,23 +423,26 @@ static void session_deinit(struct session *s)
 	}
 	handle_table_deinit(&s->handles);
 	session_identities_deinit(s);
+	pool_deinit(s);
 	pthread_mutex_destroy(&s->lock);
 }
 
 int session_run(const struct server *server, int sock, const struct peer *peer, int proc_fd,
 		const volatile sig_atomic_t *draining)
 {
-	struct worker *first = calloc(1, sizeof(*first));
 	struct session *s = calloc(1, sizeof(*s));
-	int r = first && s ? 0 : -ENOMEM;
+	struct worker *first = NULL;
+	int r = s ? 0 : -ENOMEM;
 
 	/* One arena: with more, glibc opens files of /sys and /proc when it makes or shrinks one,
 	 * which nothing here may. */
 	(void)mallopt(M_ARENA_MAX, 1);
 	if (r == 0)
 		r = session_init(s, server, sock, peer, proc_fd);
-	if (r == 0)
-		r = worker_init(first, s);
+	if (r == 0) {
+		first = worker_new(s);
+		r = first ? 0 : -ENOMEM;
+	}
 	if (r == 0)
 		r = worker_enter(first);
 	if (r < 0) {
@@ -510,7 +453,7 @@ int session_run(const struct server *server, int sock, const struct peer *peer, 
 		return r;
 	}
 	first->thread = pthread_self();
-	s->threads = 1;
+	s->pool.threads = 1;
 	if (*draining)
 		shutdown(sock, SHUT_RD);
 	worker_loop(first);

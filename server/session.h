@@ -2,11 +2,11 @@
  * session.h - inside one worker process: the session, its threads, the packets and requests that
  * they execute.
  *
- * Every thread blocks in recvmsg on the session's socket; whichever receives a packet executes it
- * and replies itself, so a request costs no hand-off and no event loop. One thread more than needed
- * always waits (the pool grows up to max_threads); the last one that could wait executes only what
- * cannot block (RPC_CONTROL) and puts everything else in a queue, so that a Cancel, a Close and the
- * peer's leaving are noticed however slow the storage is.
+ * Whichever thread receives a packet in recvmsg executes it and replies itself, so a request costs no
+ * hand-off and no event loop. How many threads receive, and how many are kept back, is decided in
+ * pool.c. The last one that could receive executes only what cannot block (RPC_CONTROL) and puts
+ * everything else in a queue, so that a Cancel, a Close and the peer's leaving are noticed however
+ * slow the storage is.
  *
  * Lock order: session.lock, then handle_table.lock, then handle.lock. None is held while a
  * filesystem is asked, except handle.lock by those who move a descriptor's offset.
@@ -62,6 +62,20 @@ struct rpc_counters {
 	_Atomic uint64_t calls, errors, ns;
 };
 
+/* Which threads wait for packets (pool.c), under session.lock. */
+struct pool {
+	uint32_t threads;  /* in all, the first one included */
+	uint32_t starting; /* of them, those that have not run yet */
+	uint32_t idle;     /* in recvmsg */
+	uint32_t parked;
+	uint32_t wanted;   /* of the parked, how many are to come */
+	uint32_t pressure; /* packets for which all may wait at once */
+	uint32_t quiet;    /* ticks of the watchman without a packet */
+	bool has_watchman, watching;
+	uint64_t received; /* packets */
+	pthread_cond_t parking;
+};
+
 struct session {
 	const struct server *server;
 	const struct peer *peer;
@@ -81,7 +95,7 @@ struct session {
 	struct packet *live;
 	struct packet *queue_head, **queue_tail;
 	uint32_t in_flight; /* frames in live packets that the client waits for */
-	uint32_t threads, idle;
+	struct pool pool;
 	struct worker *workers;
 
 	struct rpc_counters counters[RPC_COUNT];
@@ -94,14 +108,16 @@ struct worker {
 	pthread_t thread;
 	struct worker *next;
 	struct identity_state identity;
-	struct session_identity *acting; /* the registered identity it has, or had last; NULL = a default */
+	struct session_identity
+		*acting; /* the registered identity it has, or had last; NULL = a default */
 	mode_t umask;
 	struct arena arena;
 	struct log_limit log_limit;
 	struct packet current;
-	uint8_t *in;   /* FRAME_MAX_PACKET bytes */
-	uint8_t *data; /* FRAME_MAX_DATA bytes: where handlers put payload */
-	uint8_t *out;  /* FRAME_MAX_PACKET bytes: reply frames that wait to be sent */
+	uint32_t packets; /* received */
+	uint8_t *in;      /* FRAME_MAX_PACKET bytes */
+	uint8_t *data;    /* FRAME_MAX_DATA bytes: where handlers put payload */
+	uint8_t *out;     /* FRAME_MAX_PACKET bytes: reply frames that wait to be sent */
 	size_t out_used;
 	unsigned out_frames;
 };
@@ -190,6 +206,29 @@ static inline struct fs *request_fs(const struct request *r)
 	return (struct fs *)&r->volume->fs;
 }
 
+/* ---- threads (session.c, pool.c) ---- */
+
+struct worker *worker_new(struct session *s); /* NULL without memory */
+struct worker *worker_free(struct worker *w);
+void *worker_main(void *worker);
+/* Executes what is queued, if nobody else is faster. */
+void run_queue(struct worker *w);
+
+int pool_init(struct session *s);
+void pool_deinit(struct session *s);
+/* A new thread runs, or could not be set up. */
+void pool_started(struct session *s, bool ok);
+/* Before a thread receives: returns when it should. Looks after the queue first, if somebody else
+ * receives. */
+void pool_enter(struct worker *w);
+/*
+ * After it received `p` (NULL: nothing to execute). True: it is the last that could receive, and
+ * should execute only what cannot block.
+ */
+bool pool_leave(struct worker *w, const struct packet *p);
+/* The session has ended: nobody waits any more, but in recvmsg. */
+void pool_end(struct session *s);
+
 /* ---- packets (dispatch.c, reply.c) ---- */
 
 /* Executes the packet's frames from packet->next on. With control_only: stops before the first that
@@ -213,7 +252,8 @@ void session_identities_deinit(struct session *s);
 int session_identity_set(struct session *s, const Gofer__SetIdentityRequest *q);
 /* Makes the calling thread what `id` (Path.identity) means on `volume`: 0, -EPERM, -EINVAL. */
 int session_identity_enter(struct worker *w, const struct volume *volume, uint32_t id);
-/* ... who the handle was opened as: by descriptor too, the kernel asks who writes (set-id bits, quota, reserved blocks). */
+/* ... who the handle was opened as: by descriptor too, the kernel asks who writes (set-id bits,
+ * quota, reserved blocks). */
 int session_identity_enter_handle(struct worker *w, const struct handle *handle);
 struct session_identity *session_identity_ref(struct session_identity *id);
 /* NULL is fine. Returns NULL. */
