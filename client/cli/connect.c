@@ -165,6 +165,7 @@ static void print_stats(struct cli *c)
 {
 	struct gofer_stats stats;
 	json_t *rpcs = json_object(), *all = json_object();
+	_cleanup_free_ char *line = NULL;
 	uint64_t total = 0;
 
 	gofer_session_flush(c->session);
@@ -181,8 +182,10 @@ static void print_stats(struct cli *c)
 	json_object_set_new(all, "total", json_integer((json_int_t)total));
 	json_object_set_new(all, "bytes_in", json_integer((json_int_t)stats.bytes_in));
 	json_object_set_new(all, "bytes_out", json_integer((json_int_t)stats.bytes_out));
-	json_dumpf(all, stderr, 0);
-	fputc('\n', stderr);
+	/* In one write: others print to the same terminal. */
+	line = json_dumps(all, 0);
+	if (line)
+		fprintf(stderr, "%s\n", line);
 	json_decref(all);
 }
 
