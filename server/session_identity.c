@@ -1,7 +1,8 @@
 /*
  * session_identity.c - what the identity numbers of a session mean. Number 0 is the default: the volume's squash user, or, on a
  * delegating volume, the peer itself. Others are what SetIdentity registered. A value gets a serial number of its own, so that a
- * thread knows by one comparison whether it already is that user; replacing a value takes effect with the next request.
+ * thread knows by one comparison whether it already is that user; replacing a value takes effect with the next request. Whether the
+ * peer itself may act on a delegating volume is decided once, when the session begins, so that no way into it can forget to ask.
  */
 #include "server/session.h"
 
@@ -27,6 +28,9 @@ int session_identities_init(struct session *s)
 			ids[i].gid = s->peer->gid;
 			ids[i].groups = s->peer->groups; /* borrowed: the peer outlives the session */
 			ids[i].n_groups = s->peer->n_groups;
+			/* Not for this volume: nobody enters serial 0. */
+			if (identity_allowed(v, s->peer, ids[i].uid, ids[i].gid, ids[i].groups, ids[i].n_groups) < 0)
+				ids[i].serial = 0;
 		}
 	}
 	s->volume_identities = ids;
@@ -126,12 +130,14 @@ int session_identity_set(struct session *s, const Gofer__SetIdentityRequest *q)
 	return r;
 }
 
-/* Makes the thread `registered` (taken), or with NULL the volume's default. */
+/* Makes the thread `registered` (taken), or with NULL the volume's default: -EPERM where that may not act there. */
 static int enter(struct worker *w, const struct volume *volume, struct session_identity *registered)
 {
 	const struct session *s = w->session;
 	struct identity id = registered ? registered->identity : s->volume_identities[volume - s->server->volumes];
 
+	if (id.serial == 0)
+		return -EPERM;
 	id.caps = volume->caps;
 	session_identity_unref(w->acting);
 	w->acting = registered;
@@ -144,17 +150,8 @@ int session_identity_enter(struct worker *w, const struct volume *volume, uint32
 	struct session_identity *registered = NULL;
 	int r;
 
-	if (number == 0) {
-		const struct identity *def = &s->volume_identities[volume - s->server->volumes];
-
-		/* Entering is one comparison when the thread already is that user: then nothing more is asked. */
-		if (volume->identity == IDENTITY_DELEGATE && w->identity.serial != def->serial) {
-			r = identity_allowed(volume, s->peer, def->uid, def->gid, def->groups, def->n_groups);
-			if (r < 0)
-				return r;
-		}
+	if (number == 0)
 		return enter(w, volume, NULL);
-	}
 	if (volume->identity != IDENTITY_DELEGATE)
 		return -EPERM;
 	pthread_mutex_lock(&s->lock);
