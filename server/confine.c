@@ -77,6 +77,19 @@ void confine_deinit(struct confine *c)
 	c->report = NULL;
 }
 
+int confine_settle(struct confine *c)
+{
+	struct confine_report *own = mmap(NULL, sizeof(*own), PROT_READ | PROT_WRITE,
+					  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (own == MAP_FAILED)
+		return -errno;
+	*own = *c->report;
+	(void)munmap(c->report, sizeof(*c->report));
+	c->report = own;
+	return 0;
+}
+
 bool confine_complete(const struct confine *c, char *ret_missing, size_t size)
 {
 	size_t used = 0;

@@ -46,7 +46,7 @@ struct confine {
 	bool strict;
 	bool no_openat2;               /* workers use openat instead */
 	unsigned namespaces;           /* CLONE_NEW* that we are in */
-	struct confine_report *report; /* shared memory */
+	struct confine_report *report; /* shared memory, until confine_settle() */
 	uid_t outer_uid;
 	gid_t outer_gid;
 	/* what a worker may need beyond files */
@@ -75,6 +75,12 @@ int confine_monitor(struct confine *confine, struct server *server, struct serve
  */
 int confine_worker(struct confine *confine, struct server *server, int sock, int *ret_proc_fd,
 		   struct serve_error *error);
+
+/*
+ * Before the first worker that serves somebody: from now on what the report says is the caller's own.
+ * A worker that was taken over could otherwise tell those that are confined after it what holds.
+ */
+int confine_settle(struct confine *confine);
 
 /* Closes every descriptor above stderr but keep[0..n), which it sorts. */
 int confine_close_others(int *keep, size_t n);

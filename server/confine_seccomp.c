@@ -7,11 +7,13 @@
  * io_uring. openat2 stays; its flags live in memory that a filter cannot read, and it finds only
  * the volumes because nothing else is left in the worker's world.
  */
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/sockios.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
@@ -77,17 +79,14 @@ static const char *const allowed[] = {
 	"umask",
 	"close",
 	"dup",
-	"fcntl",
 	/* 32-bit machines */
 	"_llseek",
-	"fcntl64",
 	"fstat64",
 	"fstatat64",
 	"fstatfs64",
 	"ftruncate64",
 	"truncate64",
 	"futex_time64",
-	"mmap2",
 	"clock_gettime64",
 	"clock_nanosleep_time64",
 	"ppoll_time64",
@@ -101,9 +100,7 @@ static const char *const allowed[] = {
 	"shutdown",
 	/* memory and threads */
 	"futex",
-	"mmap",
 	"munmap",
-	"mprotect",
 	"madvise",
 	"mremap",
 	"brk",
@@ -165,6 +162,39 @@ static int add(scmp_filter_ctx ctx, uint32_t action, const char *const *names, s
 			return r;
 	}
 	return 0;
+}
+
+/* Not F_SETOWN and F_SETSIG, which send any signal, nor leases and dnotify, which bother others. */
+static int add_fcntl(scmp_filter_ctx ctx)
+{
+	static const char *const names[] = { "fcntl", "fcntl64" };
+	static const unsigned commands[] = { F_GETFL, F_SETFL, F_GETFD, F_SETFD, F_DUPFD_CLOEXEC };
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		int nr = seccomp_syscall_resolve_name(names[i]);
+
+		for (size_t k = 0; nr >= 0 && r == 0 && k < ARRAY_SIZE(commands); k++)
+			r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 1,
+					     SCMP_A1(SCMP_CMP_MASKED_EQ, UINT32_MAX, commands[k]));
+	}
+	return r;
+}
+
+/* Memory, but no new code. */
+static int add_memory(scmp_filter_ctx ctx)
+{
+	static const char *const names[] = { "mmap", "mmap2", "mprotect" };
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names) && r == 0; i++) {
+		int nr = seccomp_syscall_resolve_name(names[i]);
+
+		if (nr >= 0)
+			r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 1,
+					     SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	}
+	return r;
 }
 
 /* Those that are harmless with some arguments only. */
@@ -238,6 +268,10 @@ int confine_seccomp(const struct confine_seccomp *allow, char *detail, size_t si
 		r = add(ctx, SCMP_ACT_ALLOW, allowed, ARRAY_SIZE(allowed));
 	if (r == 0)
 		r = add_by_arguments(ctx);
+	if (r == 0)
+		r = add_fcntl(ctx);
+	if (r == 0)
+		r = add_memory(ctx);
 	if (r == 0 && allow->openat)
 		r = add(ctx, SCMP_ACT_ALLOW, opening, ARRAY_SIZE(opening));
 	if (r == 0 && allow->connect)

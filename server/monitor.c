@@ -495,6 +495,8 @@ int monitor_confine(struct monitor_config *config, struct serve_error *error)
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		return serve_fail(error, -errno, "prctl: %s", strerror(errno));
 	r = try_worker(config);
+	if (r == 0)
+		r = confine_settle(config->confine);
 	if (r < 0)
 		return r;
 	if (!confine_complete(config->confine, missing, sizeof(missing)))

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -44,6 +45,7 @@ enum { READ_ONLY, WRITABLE }; /* indexes of the volumes */
 enum { SUCCEEDED = 200, HELD = 201 };
 
 static const struct server *the_server;
+static const struct confine *the_confine;
 static int proc_fd, sock;
 
 static int root_of(int volume)
@@ -389,6 +391,41 @@ static long sys_tgkill(void)
 {
 	return SYS(SYS_tgkill, 1, 1, SIGKILL);
 }
+static long sys_setown(void)
+{
+	return SYS(SYS_fcntl, sock, F_SETOWN, 1);
+}
+
+static long sys_setsig(void)
+{
+	return SYS(SYS_fcntl, sock, F_SETSIG, SIGKILL);
+}
+
+static long sys_lease(void)
+{
+	return SYS(SYS_fcntl, sock, F_SETLEASE, F_RDLCK);
+}
+
+static long map_code(void)
+{
+	return SYS(SYS_mmap, NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+static long make_code(void)
+{
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return page == MAP_FAILED ? -errno : SYS(SYS_mprotect, page, 4096, PROT_READ | PROT_EXEC);
+}
+
+/* It may write to what it has; run_attempts() sees whether that was its own. */
+static long forge_report(void)
+{
+	memset(the_confine->report, 0xff, sizeof(*the_confine->report));
+	return 0;
+}
+
 static long sys_by_handle(void)
 {
 	return SYS(SYS_open_by_handle_at, root_of(READ_ONLY), &nowhere, O_RDONLY);
@@ -569,6 +606,12 @@ static const struct attempt {
 	{ "kill the monitor", sys_kill_monitor, .forbidden = true },
 	{ "kill everything", sys_kill_all, .forbidden = true },
 	{ "tgkill a process that is not ours", sys_tgkill, .forbidden = true },
+	{ "signal the monitor by F_SETOWN", sys_setown, .forbidden = true },
+	{ "choose the signal (F_SETSIG)", sys_setsig, .forbidden = true },
+	{ "take a lease", sys_lease, .forbidden = true },
+	{ "map writable memory as code", map_code, .forbidden = true },
+	{ "make memory code", make_code, .forbidden = true },
+	{ "tell later workers that nothing holds", forge_report, .must_work = true },
 	{ "open_by_handle_at", sys_by_handle, .forbidden = true },
 	{ "name_to_handle_at", sys_name_to_handle, .forbidden = true },
 	{ "io_uring_setup", sys_io_uring, .forbidden = true },
@@ -656,8 +699,10 @@ static int run_attempts(struct monitor_config *config, int inside)
 {
 	bool switching = !identity_is_fixed(config->server);
 	struct peer peer = {};
+	char missing[512];
 	size_t bad = 0;
 
+	the_confine = config->confine;
 	for (current = 0; current < ARRAY_SIZE(attempts); current++) {
 		pid_t pid = monitor_fork_worker(config, inside, &peer);
 		int status;
@@ -665,6 +710,10 @@ static int run_attempts(struct monitor_config *config, int inside)
 		if (pid < 0 || waitpid(pid, &status, 0) < 0)
 			return EXIT_FAILURE;
 		bad += !judge(&attempts[current], status, switching);
+	}
+	if (!confine_complete(config->confine, missing, sizeof(missing))) {
+		tell(true, "what a worker wrote", "later workers believe it");
+		bad++;
 	}
 	printf("%zu attempts, %zu not as they should be\n", ARRAY_SIZE(attempts), bad);
 	fflush(stdout);
