@@ -3,6 +3,7 @@
  * mode of its own, because each needs a server of its own.
  *
  *     attack identity FS          delegating, uids and gids 1000-2000 only; the client is root
+ *     attack mixed FS SQUASHED     one volume that delegates, one that squashes to 1500:1500
  *     attack handles FS OTHER TOP two read-write volumes; TOP/vol is the first, TOP/elsewhere
  * beside it
  *
@@ -285,6 +286,91 @@ static void handles(const char *other_name, const char *top)
 	in_dir(top, "elsewhere/inner", "vol/dir/inner");
 }
 
+/* ---- one session, several users, several threads (S93) ---- */
+
+enum { MIXED = 20000, WINDOW = 64 };
+
+static const struct mixed_kind {
+	const char *what;
+	bool squashed, read;
+	uint32_t identity, uid, gid; /* who the new file must belong to */
+	int error;
+} mixed_kinds[] = {
+	{ "squashed", .squashed = true, .uid = 1500, .gid = 1500 },
+	{ "the peer", .uid = 0, .gid = 0 },
+	{ "one user", .identity = 1, .uid = 1600, .gid = 1600 },
+	{ "the same user, other groups", .identity = 2, .uid = 1600, .gid = 1601 },
+	{ "without the group", .identity = 1, .read = true, .error = EACCES },
+	{ "with the group", .identity = 2, .read = true },
+	{ "an identity on a squashing volume", .identity = 1, .squashed = true, .error = EPERM },
+	{ "an identity that there is not", .identity = 9, .error = EINVAL },
+};
+
+static void send_mixed(const struct mixed_kind *k, uint32_t squashed, uint32_t tag)
+{
+	static uint8_t buf[FRAME_MAX_PACKET];
+	Gofer__WriteFileRequest w = GOFER__WRITE_FILE_REQUEST__INIT;
+	Gofer__ReadFileRequest r = GOFER__READ_FILE_REQUEST__INIT;
+	char name[32];
+	Gofer__Path p;
+	size_t n;
+
+	snprintf(name, sizeof(name), "f%u", tag);
+	p = path_at(k->squashed ? squashed : fs, 0, k->read ? "secret" : name);
+	p.identity = k->identity;
+	w.path = r.path = &p;
+	w.mode = 0600;
+	w.sync = tag % 3 == 0;
+	r.count = 100;
+	n = k->read ? raw_request(buf, RPC_TYPE_ReadFile, tag, &r, NULL, 0)
+		    : raw_request(buf, RPC_TYPE_WriteFile, tag, &w, "x", 1);
+	if (raw_send(sock, buf, n, NULL, 0, 0) < 0)
+		die("send");
+}
+
+static void mixed(const char *squashed_name)
+{
+	static uint8_t kinds[MIXED + 1];
+	static const uint32_t groups[] = { 1700 };
+	Gofer__SetIdentityRequest set = GOFER__SET_IDENTITY_REQUEST__INIT;
+	uint32_t squashed, sent = 0, answered = 0;
+	unsigned wrong = 0;
+	uint64_t seed = 1;
+	int second = raw_session(squashed_name, &squashed);
+
+	fd_close(second);
+	set.id = 1;
+	set.uid = set.gid = 1600;
+	expect("S93 one user", raw_errno(sock, RPC_TYPE_SetIdentity, &set), 0);
+	set.id = 2;
+	set.gid = 1601;
+	set.groups = (uint32_t *)groups;
+	set.n_groups = 1;
+	expect("S93 the same with other groups", raw_errno(sock, RPC_TYPE_SetIdentity, &set), 0);
+	while (answered < MIXED) {
+		_cleanup_reply_ struct raw_reply r = RAW_REPLY_NULL;
+		const struct mixed_kind *k;
+		const Gofer__Attr *attr;
+
+		while (sent < MIXED && sent - answered < WINDOW) {
+			kinds[++sent] = (uint8_t)random_below(&seed, ARRAY_SIZE(mixed_kinds));
+			send_mixed(&mixed_kinds[kinds[sent]], squashed, sent);
+		}
+		if (raw_reply(sock, 10000, &r) < 0 || r.header.tag == 0 || r.header.tag > sent)
+			die("no reply");
+		answered++;
+		k = &mixed_kinds[kinds[r.header.tag]];
+		attr = r.kind == FRAME_OK && !k->read ? ((Gofer__ObjectReply *)r.message)->attr
+						      : NULL;
+		if (r.error != k->error || (attr && (attr->uid != k->uid || attr->gid != k->gid))) {
+			wrong++;
+			check(wrong > 5, "S93 %s: %s, owner %u:%u", k->what, word(r.error),
+			      attr ? attr->uid : 0, attr ? attr->gid : 0);
+		}
+	}
+	check(!wrong, "S93 %d requests of several users, mixed: %u as somebody else", MIXED, wrong);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc < 3)
@@ -294,6 +380,8 @@ int main(int argc, char **argv)
 		identity();
 	else if (!strcmp(argv[1], "handles") && argc == 5)
 		handles(argv[3], argv[4]);
+	else if (!strcmp(argv[1], "mixed") && argc == 4)
+		mixed(argv[3]);
 	else
 		die("no such mode: %s", argv[1]);
 	return proof_end();

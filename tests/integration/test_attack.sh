@@ -12,6 +12,13 @@ if [ "$(id -u)" = 0 ]; then
 	start_server -v "$T/vol:t:rw,identity=delegate,uids=1000-2000,gids=1000-2000"
 	"$prog" identity t || fail "an identity outside of the range was had"
 	stop_server
+	mkdir -m 777 "$T/delegated" "$T/squashed"
+	echo secret >"$T/delegated/secret"
+	chown 0:1700 "$T/delegated/secret"
+	chmod 640 "$T/delegated/secret"
+	start_server -v "$T/delegated:t:identity=delegate,uids=0-9999,gids=0-9999" -v "$T/squashed:s:identity=squash=1500:1500"
+	"$prog" mixed t s || fail "a request ran as somebody else"
+	stop_server
 else
 	echo "not root: identities are not delegated here"
 fi
