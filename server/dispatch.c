@@ -218,7 +218,10 @@ void packet_execute(struct worker *w, struct packet *p, bool control_only)
 		const struct rpc_info *rpc = rpc_find(frame->header.type);
 		uint64_t bit = UINT64_C(1) << p->next;
 
-		if (control_only && rpc && !(rpc->flags & RPC_CONTROL))
+		/* What is refused in any case does not block, and must not wait: only the requests
+		 * in flight are counted, and what waits is bounded by that. */
+		if (control_only && rpc && !(rpc->flags & RPC_CONTROL) && !(p->done & bit) &&
+		    !(frame->header.flags & FRAME_NO_REPLY))
 			return;
 		/* Replies that are ready do not wait for one that may take long. */
 		if (rpc && (rpc->flags & RPC_BLOCKS))
