@@ -51,21 +51,23 @@ void pool_deinit(struct session *s)
 	pthread_cond_destroy(&s->pool.parking);
 }
 
-static void grow(struct session *s)
+static bool grow(struct session *s)
 {
 	pthread_attr_t attr;
 	sigset_t all, saved;
 	struct worker *w = worker_new(s);
+	bool grown;
 
 	if (!w)
-		return;
+		return false;
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, THREAD_STACK_SIZE);
 	/* Only the first thread takes SIGTERM; everyone takes SIGUSR1. */
 	sigfillset(&all);
 	sigdelset(&all, SIGUSR1);
 	pthread_sigmask(SIG_SETMASK, &all, &saved);
-	if (pthread_create(&w->thread, &attr, worker_main, w) == 0) {
+	grown = pthread_create(&w->thread, &attr, worker_main, w) == 0;
+	if (grown) {
 		w->next = s->workers;
 		s->workers = w;
 		s->pool.threads++;
@@ -75,6 +77,7 @@ static void grow(struct session *s)
 	}
 	pthread_sigmask(SIG_SETMASK, &saved, NULL);
 	pthread_attr_destroy(&attr);
+	return grown;
 }
 
 static void add_ms(struct timespec *t, unsigned ms)
@@ -117,7 +120,7 @@ static void park(struct session *s)
 	struct pool *pool = &s->pool;
 	bool stuck = false;
 
-	while (!pool->wanted && !stuck && !atomic_load(&s->ended)) {
+	while (!pool->wanted && !stuck && !pool->over) {
 		if (pool->has_watchman) {
 			pthread_cond_wait(&pool->parking, &s->lock);
 			continue;
@@ -194,13 +197,13 @@ bool pool_leave(struct worker *w, const struct packet *p)
 		pool->pressure = PRESSURE;
 	else if (pool->pressure)
 		pool->pressure--;
-	if (p && pool->idle == 0 && atomic_load(&s->greeted) && !atomic_load(&s->ended)) {
+	if (p && pool->idle == 0 && atomic_load(&s->greeted) && !pool->over) {
 		uint32_t spare = pool->parked + pool->starting;
 
-		if (spare == 0 && pool->threads < s->server->limits.max_threads) {
-			grow(s);
-		} else if (spare == 0) {
-			last = pool->threads > 1; /* alone, there would be nobody to leave it to */
+		if (spare == 0) {
+			/* Alone, there would be nobody to leave it to. */
+			if (pool->threads >= s->server->limits.max_threads || !grow(s))
+				last = pool->threads > 1;
 		} else if (pool->pressure && pool->parked > pool->wanted) {
 			pool->wanted++;
 			pthread_cond_broadcast(&pool->parking);
@@ -213,11 +216,17 @@ bool pool_leave(struct worker *w, const struct packet *p)
 	return last;
 }
 
-void pool_end(struct session *s)
+bool pool_end(struct session *s, bool drop)
 {
+	bool first;
+
 	/* Under the lock: no thread is started, or parked, after it. */
 	pthread_mutex_lock(&s->lock);
-	atomic_store(&s->ended, true);
+	if (drop)
+		atomic_store(&s->ended, true);
+	first = !s->pool.over;
+	s->pool.over = true;
 	pthread_cond_broadcast(&s->pool.parking);
 	pthread_mutex_unlock(&s->lock);
+	return first;
 }

@@ -19,8 +19,8 @@
 #include "common/log.h"
 
 enum {
-	END_WAIT_SECONDS =
-		2, /* for threads stuck in the kernel, before the process ends around them */
+	END_WAIT_MS = 2000, /* for threads stuck in the kernel, before the process ends around
+			       them */
 	END_LINES_PER_SECOND = 10,
 };
 
@@ -42,6 +42,13 @@ static void log_end(const struct session *s, const char *why)
 {
 	if (may_log_end(s->server->shared))
 		log_info("session of uid %u ended: %s", s->peer->uid, why);
+}
+
+static void log_stuck(const struct session *s)
+{
+	if (may_log_end(s->server->shared))
+		log_warning("session of uid %u ended with requests stuck in the kernel",
+			    s->peer->uid);
 }
 
 static int worker_init(struct worker *w, struct session *s)
@@ -268,10 +275,23 @@ void run_queue(struct worker *w)
 	}
 }
 
-/* Receives and executes until the session has ended. */
-static void worker_loop(struct worker *w)
+/* Whether the peer is there for replies, though no more requests come from it: we drain, or it shut
+ * its sending side down. */
+static bool peer_listens(const struct session *s)
+{
+	struct pollfd p = { .fd = s->sock };
+
+	return poll(&p, 1, 0) == 0;
+}
+
+/*
+ * Receives and executes until no packet comes any more and none is left. True for the first thread
+ * that saw the end.
+ */
+static bool worker_loop(struct worker *w)
 {
 	struct session *s = w->session;
+	bool drop = true, first;
 
 	while (!atomic_load_explicit(&s->ended, memory_order_relaxed)) {
 		struct packet *p = &w->current;
@@ -285,6 +305,8 @@ static void worker_loop(struct worker *w)
 			(void)pool_leave(w, NULL);
 			if (n == -EINTR)
 				continue;
+			if (n == 0)
+				drop = !peer_listens(s);
 			if (n == -EAGAIN && !atomic_load(&s->greeted))
 				log_end(s, "no Hello in time");
 			else if (n < 0 && n != -ECONNRESET)
@@ -311,8 +333,57 @@ static void worker_loop(struct worker *w)
 		packet_finish(w, p);
 	}
 	/* Whoever sees the end first tells the others. */
-	pool_end(s);
+	first = pool_end(s, drop);
 	shutdown(s->sock, SHUT_RD);
+	run_queue(w);
+	return first;
+}
+
+static struct timespec in_ms(clockid_t clock, uint32_t ms)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	t.tv_sec += ms / 1000;
+	t.tv_nsec += ms % 1000 * 1000000;
+	t.tv_sec += t.tv_nsec / 1000000000;
+	t.tv_nsec %= 1000000000;
+	return t;
+}
+
+/* How long requests that are being executed have, until they are interrupted. */
+static uint32_t grace_ms(const struct session *s)
+{
+	return atomic_load(&s->ended) ? 0 : s->server->limits.drain_ms;
+}
+
+/*
+ * The first thread joins the others and ends the session; but it executes requests as they do, and
+ * may be the one that hangs. So another thread that sees the session's end waits for it to come out
+ * of its request, and failing that ends the process.
+ */
+static void see_first_out(struct session *s)
+{
+	struct timespec until = in_ms(CLOCK_MONOTONIC, grace_ms(s));
+	bool out;
+
+	pthread_mutex_lock(&s->lock);
+	while (!s->joining && pthread_cond_timedwait(&s->pool.parking, &s->lock, &until) == 0)
+		;
+	if (!s->joining) {
+		atomic_store(&s->ended, true);
+		pthread_kill(s->first->thread, SIGUSR1);
+		until = in_ms(CLOCK_MONOTONIC, END_WAIT_MS);
+		while (!s->joining &&
+		       pthread_cond_timedwait(&s->pool.parking, &s->lock, &until) == 0)
+			;
+	}
+	out = s->joining;
+	pthread_mutex_unlock(&s->lock);
+	if (out)
+		return;
+	log_stuck(s);
+	_exit(EXIT_FAILURE);
 }
 
 /* What belongs to a thread and not to the process, once per thread. */
@@ -335,8 +406,8 @@ void *worker_main(void *userdata)
 	pool_started(w->session, r == 0);
 	if (r < 0)
 		log_error("a worker thread could not be set up: %s", strerror(-r));
-	else
-		worker_loop(w);
+	else if (worker_loop(w))
+		see_first_out(w->session);
 	return NULL;
 }
 
@@ -389,26 +460,36 @@ static int session_init(struct session *s, const struct server *server, int sock
 	return 0;
 }
 
-/* Waits for the other threads. False: some are stuck in the kernel, and what they use must stay. */
-static bool session_join(struct session *s)
+/* Joins threads for `ms`. False: the first of the list is not done. */
+static bool join_for(struct session *s, uint32_t ms)
 {
-	struct timespec until;
-	bool all = true;
+	struct timespec until = in_ms(CLOCK_REALTIME, ms);
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += END_WAIT_SECONDS;
 	while (s->workers) {
 		struct worker *w = s->workers;
 
-		pthread_kill(w->thread, SIGUSR1);
-		if (pthread_timedjoin_np(w->thread, NULL, &until) != 0) {
-			all = false;
-			break;
-		}
+		if (pthread_timedjoin_np(w->thread, NULL, &until) != 0)
+			return false;
 		s->workers = w->next;
 		worker_free(w);
 	}
-	return all;
+	return true;
+}
+
+/* Waits for the other threads. False: some are stuck in the kernel, and what they use must stay. */
+static bool session_join(struct session *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->joining = true;
+	pthread_cond_broadcast(&s->pool.parking);
+	pthread_mutex_unlock(&s->lock);
+	if (join_for(s, grace_ms(s)))
+		return true;
+	/* Nobody starts a thread any more: the list is ours. */
+	atomic_store(&s->ended, true);
+	for (struct worker *w = s->workers; w; w = w->next)
+		pthread_kill(w->thread, SIGUSR1);
+	return join_for(s, END_WAIT_MS);
 }
 
 static void session_deinit(struct session *s)
@@ -453,13 +534,14 @@ int session_run(const struct server *server, int sock, const struct peer *peer, 
 		return r;
 	}
 	first->thread = pthread_self();
+	s->first = first;
 	s->pool.threads = 1;
 	if (*draining)
 		shutdown(sock, SHUT_RD);
-	worker_loop(first);
+	(void)worker_loop(first);
 
 	if (!session_join(s)) {
-		log_warning("session of uid %u ended with requests stuck in the kernel", peer->uid);
+		log_stuck(s);
 		return -EDEADLK;
 	}
 	terminate_sock = -1;

@@ -2,9 +2,9 @@
  * session.h - inside one worker process: the session, its threads, the packets and requests that
  * they execute.
  *
- * Whichever thread receives a packet in recvmsg executes it and replies itself, so a request costs no
- * hand-off and no event loop. How many threads receive, and how many are kept back, is decided in
- * pool.c. The last one that could receive executes only what cannot block (RPC_CONTROL) and puts
+ * Whichever thread receives a packet in recvmsg executes it and replies itself, so a request costs
+ * no hand-off and no event loop. How many threads receive, and how many are kept back, is decided
+ * in pool.c. The last one that could receive executes only what cannot block (RPC_CONTROL) and puts
  * everything else in a queue, so that a Cancel, a Close and the peer's leaving are noticed however
  * slow the storage is.
  *
@@ -72,6 +72,7 @@ struct pool {
 	uint32_t pressure; /* packets for which all may wait at once */
 	uint32_t quiet;    /* ticks of the watchman without a packet */
 	bool has_watchman, watching;
+	bool over;         /* nobody receives, parks or starts any more */
 	uint64_t received; /* packets */
 	pthread_cond_t parking;
 };
@@ -82,7 +83,7 @@ struct session {
 	int sock;
 	int proc_fd;
 	_Atomic bool greeted;
-	_Atomic bool ended;
+	_Atomic bool ended; /* nobody is there for a reply: what is not executed yet never is */
 
 	struct handle_table handles;
 	struct identity *volume_identities; /* what identity 0 means, by volume */
@@ -96,7 +97,9 @@ struct session {
 	struct packet *queue_head, **queue_tail;
 	uint32_t in_flight; /* frames in live packets that the client waits for */
 	struct pool pool;
-	struct worker *workers;
+	struct worker *first;   /* the thread of session_run() */
+	struct worker *workers; /* the others */
+	bool joining;           /* the first thread is out of its last request */
 
 	struct rpc_counters counters[RPC_COUNT];
 	_Atomic uint64_t bytes_in, bytes_out, donated;
@@ -226,8 +229,11 @@ void pool_enter(struct worker *w);
  * should execute only what cannot block.
  */
 bool pool_leave(struct worker *w, const struct packet *p);
-/* The session has ended: nobody waits any more, but in recvmsg. */
-void pool_end(struct session *s);
+/*
+ * No packet comes any more: nobody waits, but in recvmsg. drop: nobody is there for replies either,
+ * else what was received is still executed. True for the first who says so.
+ */
+bool pool_end(struct session *s, bool drop);
 
 /* ---- packets (dispatch.c, reply.c) ---- */
 
