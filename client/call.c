@@ -64,7 +64,9 @@ static int wait_for(struct gofer_session *s, struct waiter *w, uint64_t deadline
 			}
 			if (!w->listed)
 				list_add(s, w);
+			w->asleep = true;
 			r = pthread_cond_clockwait(&w->cond, &s->lock, CLOCK_MONOTONIC, &ts);
+			w->asleep = false;
 			fresh = false;
 			if (r == ETIMEDOUT && !w->done) {
 				r = -ETIMEDOUT;
@@ -313,6 +315,10 @@ int gofer_cancel(struct gofer_session *s, uint64_t cookie)
 	slot->sink = NULL;
 	slot->state = SLOT_ZOMBIE;
 	s->n_async--;
+	/* Whoever waits for any callback waits for none now; if it reads the socket, the Cancel's
+	 * reply wakes it. */
+	if (s->n_async == 0)
+		wake_any(s);
 	if (!s->dead)
 		session_send_cancel(s, slot->tag);
 	pthread_mutex_unlock(&s->lock);

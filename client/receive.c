@@ -50,8 +50,15 @@ void slot_answer(struct gofer_session *s _unused_, struct slot *slot, int result
 
 void pass_leadership(struct gofer_session *s)
 {
-	if (!s->leader && s->waiters)
-		pthread_cond_signal(&s->waiters->cond);
+	if (s->leader)
+		return;
+	/* Some of the list are awake: they lead, or run callbacks, which may wait for the others.
+	 */
+	for (struct waiter *w = s->waiters; w; w = w->next)
+		if (w->asleep) {
+			pthread_cond_signal(&w->cond);
+			return;
+		}
 }
 
 int batch_run(struct batch *batch)

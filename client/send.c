@@ -304,7 +304,8 @@ int session_buffer(struct gofer_session *s, struct packed *p)
 	 * for it. */
 	if (s->in_flight <= 1 || s->out_frames >= BATCH_FRAMES) {
 		r = session_flush_out(s);
-		return r == -EAGAIN ? 0 : r;
+		/* It is in the buffer: whatever else kept it from leaving now, it leaves later. */
+		return r == -ENOTCONN ? r : 0;
 	}
 	return 0;
 }

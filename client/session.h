@@ -68,6 +68,7 @@ struct waiter {
 	struct waiter *prev, *next;
 	enum wait_kind kind;
 	bool listed, done;
+	bool asleep;      /* follows: can be given the leader's role */
 	unsigned pending; /* WAIT_REPLY: calls without an answer */
 };
 

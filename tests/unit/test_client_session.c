@@ -2,7 +2,10 @@
  * test_client_session.c - calls, deadlines, submitted calls, cancelling, closes, threads and fork
  * over one session.
  */
+#include "client/session.h" /* before sys/wait.h, whose WAIT_ANY is a macro */
+
 #include <poll.h>
+#include <sched.h>
 #include <sys/wait.h>
 
 #include "tests/unit/client_fixture.h"
@@ -460,5 +463,126 @@ Test(client_session, more_data_than_the_socket_holds_does_not_deadlock, .timeout
 	}
 	cr_assert_eq(gofer_session_drain(f->session), 0);
 	cr_assert_eq(flood.got, 300);
+	fake_stop(f);
+}
+
+/* ---- several threads wait ---- */
+
+/* Waits for what another thread is about to do; nothing but its own lock tells. */
+static void wait_until(struct gofer_session *s, bool (*holds)(const struct gofer_session *))
+{
+	for (bool now = false; !now;) {
+		pthread_mutex_lock(&s->lock);
+		now = holds(s);
+		pthread_mutex_unlock(&s->lock);
+		sched_yield();
+	}
+}
+
+static bool somebody_leads(const struct gofer_session *s)
+{
+	return s->leader;
+}
+
+static bool somebody_follows(const struct gofer_session *s)
+{
+	return s->waiters && s->waiters->asleep;
+}
+
+static bool two_follow(const struct gofer_session *s)
+{
+	return somebody_follows(s) && s->waiters->next && s->waiters->next->asleep;
+}
+
+static void answer_only_cancel(struct fake *f, const struct frame *q)
+{
+	if (q->header.type == RPC_TYPE_Cancel)
+		fake_ok(f, q, NULL);
+}
+
+static void *drain(void *data)
+{
+	return (void *)(intptr_t)gofer_session_drain(data);
+}
+
+Test(client_session, draining_ends_when_another_thread_cancels_the_last, .timeout = 30)
+{
+	struct fake *f = fake_start(answer_only_cancel, NULL);
+	struct seen seen = { 0 };
+	struct mark mark = { &seen, 0 };
+	uint64_t cookie, begin = now_ns();
+	pthread_t thread;
+	void *r;
+
+	cr_assert_eq(submit_ping(f, &mark, &cookie), 0);
+	cr_assert_eq(pthread_create(&thread, NULL, drain, f->session), 0);
+	wait_until(f->session, somebody_leads);
+	cr_assert_eq(gofer_cancel(f->session, cookie), 0);
+	cr_assert_eq(pthread_join(thread, &r), 0);
+	cr_assert_eq((intptr_t)r, 0);
+	cr_assert_lt(now_ns() - begin, UINT64_C(4000000000), "not at the deadline");
+	fake_stop(f);
+}
+
+static _Atomic unsigned kept;
+
+static void keep(struct fake *f, const struct frame *q)
+{
+	f->tags[f->n_tags++] = q->header.tag;
+	atomic_fetch_add(&kept, 1);
+}
+
+static void *ping_thread(void *f)
+{
+	return (void *)(intptr_t)fake_ping(f);
+}
+
+static void *process_thread(void *session)
+{
+	return (void *)(intptr_t)gofer_session_process(session, -1);
+}
+
+struct waits {
+	pthread_t other;
+	intptr_t result;
+};
+
+static void wait_for_other(void *userdata, int result _unused_, struct gofer_reply *reply _unused_)
+{
+	struct waits *w = userdata;
+	void *r;
+
+	pthread_join(w->other, &r);
+	w->result = (intptr_t)r;
+}
+
+Test(client_session, a_callback_may_wait_for_another_threads_call, .timeout = 30)
+{
+	Gofer__PingRequest m = GOFER__PING_REQUEST__INIT;
+	struct gofer_request q = { .type = RPC_TYPE_Ping, .message = &m.base, .fd = -1 };
+	struct fake *f = fake_start(keep, NULL);
+	struct waits w = { .result = 1 };
+	pthread_t leader, processor;
+	void *r;
+
+	cr_assert_eq(gofer_submit(f->session, &q, wait_for_other, &w, NULL), 0);
+	cr_assert_eq(pthread_create(&leader, NULL, ping_thread, f), 0);
+	wait_until(f->session, somebody_leads);
+	cr_assert_eq(pthread_create(&w.other, NULL, ping_thread, f), 0);
+	wait_until(f->session, somebody_follows);
+	cr_assert_eq(pthread_create(&processor, NULL, process_thread, f->session), 0);
+	wait_until(f->session, two_follow);
+	/* The leader's own reply, so that whoever processes leads; then the callback's; then the
+	 * one that it waits for. */
+	while (atomic_load(&kept) < 3)
+		sched_yield();
+	fake_reply(f, RPC_TYPE_Ping, f->tags[1], FRAME_OK, NULL, NULL, 0, -1);
+	cr_assert_eq(pthread_join(leader, &r), 0);
+	cr_assert_eq((intptr_t)r, 0);
+	fake_reply(f, RPC_TYPE_Ping, f->tags[0], FRAME_OK, NULL, NULL, 0, -1);
+	fake_reply(f, RPC_TYPE_Ping, f->tags[2], FRAME_OK, NULL, NULL, 0, -1);
+	cr_assert_eq(pthread_join(processor, &r), 0);
+	cr_assert_eq((intptr_t)r, 1);
+	cr_assert_eq(w.result, 0, "the other thread's call: %ld", (long)w.result);
 	fake_stop(f);
 }
