@@ -126,8 +126,11 @@ void handle_set_owner(struct handle_table *table, uint64_t id, struct session_id
 {
 	struct handle *h = handle_ref(table, id);
 
+	/* A client that guesses numbers may have closed it already. */
 	if (h)
 		h->identity = identity;
+	else
+		session_identity_unref(identity);
 	handle_unref(h);
 }
 
