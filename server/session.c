@@ -3,7 +3,9 @@
  *
  * The calling thread is the first worker; pool.c says when others are started and which of them
  * receive. The end of the stream ends them all. SIGTERM's handler shuts the receiving side of the
- * socket down, which is the same as the peer leaving, but for the replies that are still sent.
+ * socket down: no packet comes any more, but the peer still listens, so what was received is
+ * executed and answered first. Whatever hangs in the kernel is interrupted at the end; what that
+ * does not help goes with the process.
  */
 #include "server/session.h"
 
