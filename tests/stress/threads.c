@@ -421,8 +421,9 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < BURST; i++)
 		left += atomic_load(&last[i].calls) != 1;
 	check(left == 0, "%d callbacks missing after the session's end", left);
-	check(waitpid(server, &status, 0) == server && WIFEXITED(status) &&
-		      WEXITSTATUS(status) == 0,
+	if (waitpid(server, &status, 0) != server)
+		die("waitpid: %m");
+	check(WIFEXITED(status) && WEXITSTATUS(status) == 0,
 	      "the server's process ended with status %#x", (unsigned)status);
 	free(all);
 	remove_tree(threads);
