@@ -1,6 +1,6 @@
 /*
- * handle.c - a growing array of slots with a free list. The lock is held for a few instructions only; descriptors are closed
- * outside of it, because close(2) can block.
+ * handle.c - a growing array of slots with a free list. The lock is held for a few instructions
+ * only; descriptors are closed outside of it, because close(2) can block.
  */
 #include "server/handle.h"
 #include "server/session.h"
@@ -61,8 +61,9 @@ static int table_grow(struct handle_table *table)
 	return 0;
 }
 
-int handle_insert(struct handle_table *table, const struct volume *volume, struct fs_node *node, uint32_t flags, uint32_t type,
-		  uint64_t *ret_id)
+int handle_insert(struct handle_table *table, const struct volume *volume,
+		  struct session_identity *owner, struct fs_node *node, uint32_t flags,
+		  uint32_t type, uint64_t *ret_id)
 {
 	struct handle *h = malloc(sizeof(*h));
 	struct handle_slot *slot;
@@ -70,10 +71,16 @@ int handle_insert(struct handle_table *table, const struct volume *volume, struc
 
 	if (!h) {
 		fs_node_deinit(node);
+		session_identity_unref(owner);
 		handle_unreserve(table);
 		return -ENOMEM;
 	}
-	*h = (struct handle){ .refs = 1, .volume = volume, .node = TAKE_NODE(*node), .flags = flags, .type = type };
+	*h = (struct handle){ .refs = 1,
+			      .volume = volume,
+			      .node = TAKE_NODE(*node),
+			      .flags = flags,
+			      .type = type,
+			      .identity = owner };
 	pthread_mutex_init(&h->lock, NULL);
 
 	pthread_mutex_lock(&table->lock);
@@ -120,18 +127,6 @@ struct handle *handle_ref(struct handle_table *table, uint64_t id)
 	}
 	pthread_mutex_unlock(&table->lock);
 	return h;
-}
-
-void handle_set_owner(struct handle_table *table, uint64_t id, struct session_identity *identity)
-{
-	struct handle *h = handle_ref(table, id);
-
-	/* A client that guesses numbers may have closed it already. */
-	if (h)
-		h->identity = identity;
-	else
-		session_identity_unref(identity);
-	handle_unref(h);
 }
 
 struct handle *handle_unref(struct handle *h)

@@ -1,9 +1,10 @@
 /*
  * handle.h - the open files of one session, by number.
  *
- * A number is {generation, index}: a closed and reused slot has another generation, so an old number is EBADF and never somebody
- * else's file. Looking one up takes a reference: a Close that arrives while a Read of the same handle runs only drops the table's
- * own, and the descriptor goes with the last. Slots are charged before anything is opened.
+ * A number is {generation, index}: a closed and reused slot has another generation, so an old
+ * number is EBADF and never somebody else's file. Looking one up takes a reference: a Close that
+ * arrives while a Read of the same handle runs only drops the table's own, and the descriptor goes
+ * with the last. Slots are charged before anything is opened.
  */
 #pragma once
 
@@ -18,11 +19,13 @@ struct session_identity;
 struct handle {
 	_Atomic uint32_t refs;
 	const struct volume *volume;
-	struct fs_node node;  /* its descriptor, and for pathwalk its path */
-	uint32_t flags;       /* OpenFlag of the protocol: READ, WRITE, APPEND, PATH */
-	uint32_t type;        /* S_IFMT bits */
-	struct session_identity *identity; /* owned: who opened it, and writes through it; NULL = the volume's default */
-	pthread_mutex_t lock; /* whoever moves the descriptor's own offset: directories, appends, seeks */
+	struct fs_node node;               /* its descriptor, and for pathwalk its path */
+	uint32_t flags;                    /* OpenFlag of the protocol: READ, WRITE, APPEND, PATH */
+	uint32_t type;                     /* S_IFMT bits */
+	struct session_identity *identity; /* owned: who opened it, and writes through it; NULL =
+					      the volume's default */
+	pthread_mutex_t
+		lock; /* whoever moves the descriptor's own offset: directories, appends, seeks */
 };
 
 struct handle_slot {
@@ -46,13 +49,16 @@ void handle_table_deinit(struct handle_table *table);
 /* Charges one handle: 0 or -EMFILE. Followed by handle_insert() or handle_unreserve(). */
 int handle_reserve(struct handle_table *table);
 void handle_unreserve(struct handle_table *table);
-/* Takes the node and uses up a reservation, also on failure (-ENOMEM). *ret_id is never 0. */
-int handle_insert(struct handle_table *table, const struct volume *volume, struct fs_node *node, uint32_t flags, uint32_t type,
-		  uint64_t *ret_id);
+/*
+ * Takes the node and the owner (NULL = the volume's default identity), and uses up a reservation,
+ * also on failure (-ENOMEM). *ret_id is never 0. Clients guess numbers: once this returns, anybody
+ * may use the handle.
+ */
+int handle_insert(struct handle_table *table, const struct volume *volume,
+		  struct session_identity *owner, struct fs_node *node, uint32_t flags,
+		  uint32_t type, uint64_t *ret_id);
 /* NULL for a number that names nothing. */
 struct handle *handle_ref(struct handle_table *table, uint64_t id);
-/* Whose handle it is (taken; may be NULL). To be called before anybody can know its number. */
-void handle_set_owner(struct handle_table *table, uint64_t id, struct session_identity *identity);
 /* NULL is fine. Returns NULL. */
 struct handle *handle_unref(struct handle *handle);
 /* 0 or -EBADF. */

@@ -174,12 +174,10 @@ int handle_read_dir(struct request *r, const Gofer__ReadDirRequest *q)
 	e = handle_reserve(&r->session->handles);
 	if (e < 0)
 		return e;
-	e = handle_insert(&r->session->handles, r->volume, &file, GOFER__OPEN_FLAG__OPEN_READ,
-			  S_IFDIR, &l.reply->handle);
+	e = handle_insert(&r->session->handles, r->volume, session_identity_ref(r->worker->acting),
+			  &file, GOFER__OPEN_FLAG__OPEN_READ, S_IFDIR, &l.reply->handle);
 	if (e < 0)
 		return e;
 	r->reply_handle = l.reply->handle;
-	handle_set_owner(&r->session->handles, l.reply->handle,
-			 session_identity_ref(r->worker->acting));
 	return 0;
 }

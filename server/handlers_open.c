@@ -144,13 +144,13 @@ int handle_open(struct request *r, const Gofer__OpenRequest *q)
 		reply->donated = true;
 	}
 	if (keep) {
-		e = handle_insert(&r->session->handles, r->volume, &file,
+		e = handle_insert(&r->session->handles, r->volume,
+				  session_identity_ref(r->worker->acting), &file,
 				  q->flags & (FLAG(READ) | FLAG(WRITE) | FLAG(APPEND) | FLAG(PATH)),
 				  attr.mode & S_IFMT, &reply->handle);
 		if (e < 0)
 			return e;
 		r->reply_handle = reply->handle;
-		handle_set_owner(&r->session->handles, reply->handle, session_identity_ref(r->worker->acting));
 	} else {
 		handle_unreserve(&r->session->handles);
 	}

@@ -287,6 +287,28 @@ static bool peer_listens(const struct session *s)
 }
 
 /*
+ * The next packet, as packet_recv(). Until Hello, a receive gets what is left of the deadline: it
+ * began with the connection, and nothing that the peer sends puts it off. -EAGAIN: it is over.
+ */
+static ssize_t receive(struct worker *w, struct packet_in *ret_in)
+{
+	struct session *s = w->session;
+
+	if (s->hello_deadline && !atomic_load_explicit(&s->greeted, memory_order_relaxed)) {
+		uint64_t now = now_ns(),
+			 left = s->hello_deadline > now ? (s->hello_deadline - now) / 1000 : 0;
+		struct timeval tv = { .tv_sec = (time_t)(left / 1000000),
+				      .tv_usec = (suseconds_t)(left % 1000000) };
+
+		if (left == 0)
+			return -EAGAIN;
+		if (setsockopt(s->sock, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)) < 0)
+			return -errno;
+	}
+	return packet_recv(s->sock, w->in, FRAME_MAX_PACKET, 0, ret_in);
+}
+
+/*
  * Receives and executes until no packet comes any more and none is left. True for the first thread
  * that saw the end.
  */
@@ -302,7 +324,7 @@ static bool worker_loop(struct worker *w)
 		bool last;
 
 		pool_enter(w);
-		n = packet_recv(s->sock, w->in, FRAME_MAX_PACKET, 0, &in);
+		n = receive(w, &in);
 		if (n <= 0) {
 			(void)pool_leave(w, NULL);
 			if (n == -EINTR)
@@ -432,10 +454,6 @@ static void on_interrupt(int signo _unused_)
 static int session_init(struct session *s, const struct server *server, int sock,
 			const struct peer *peer, int proc_fd)
 {
-	struct timeval hello = {
-		.tv_sec = server->limits.hello_ms / 1000,
-		.tv_usec = server->limits.hello_ms % 1000 * 1000,
-	};
 	struct sigaction sa = { .sa_handler = on_terminate };
 	int r;
 
@@ -457,8 +475,8 @@ static int session_init(struct session *s, const struct server *server, int sock
 	sa.sa_handler = on_interrupt;
 	if (sigaction(SIGUSR1, &sa, NULL) < 0)
 		return -errno;
-	if (setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &hello, sizeof(hello)) < 0)
-		return -errno;
+	if (server->limits.hello_ms)
+		s->hello_deadline = now_ns() + server->limits.hello_ms * UINT64_C(1000000);
 	return 0;
 }
 

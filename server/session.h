@@ -83,6 +83,7 @@ struct session {
 	int sock;
 	int proc_fd;
 	_Atomic bool greeted;
+	uint64_t hello_deadline; /* CLOCK_MONOTONIC ns; 0 = none */
 	_Atomic bool ended; /* nobody is there for a reply: what is not executed yet never is */
 
 	struct handle_table handles;

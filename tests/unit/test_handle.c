@@ -20,7 +20,7 @@ static uint64_t insert(struct handle_table *t)
 	uint64_t id = 0;
 
 	cr_assert_eq(handle_reserve(t), 0);
-	cr_assert_eq(handle_insert(t, NULL, &node, 0, 0, &id), 0);
+	cr_assert_eq(handle_insert(t, NULL, NULL, &node, 0, 0, &id), 0);
 	cr_assert_neq(id, 0);
 	return id;
 }

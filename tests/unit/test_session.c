@@ -325,6 +325,28 @@ Test(session, a_client_that_says_nothing_is_dropped_at_the_deadline_S77)
 	fixture_stop(f);
 }
 
+Test(session, nothing_but_hello_puts_the_deadline_off_S77)
+{
+	struct server_limits limits = SERVER_LIMITS_DEFAULT;
+	struct session_fixture *f;
+	uint64_t start = now_ns();
+
+	limits.hello_ms = 200;
+	f = fixture_start(&limits);
+	/* Answered with an error each time, until the session ends. */
+	for (;;) {
+		struct iovec iov = { .iov_base = f->out };
+
+		add_frame(f, RPC_TYPE_Ping, 1, 0, NULL);
+		iov.iov_len = f->out_used;
+		f->out_used = 0;
+		if (packet_send(f->sock, &iov, 1, -1, 0) < 0 || !receive(f))
+			break;
+		cr_assert_lt(now_ns() - start, UINT64_C(5000000000), "it lives on pings");
+	}
+	fixture_stop(f);
+}
+
 Test(session, a_write_comes_back_with_what_the_file_is_then_and_appends_say_where)
 {
 	struct session_fixture *f = fixture_start(NULL);
