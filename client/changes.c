@@ -192,6 +192,7 @@ static int set_attr(struct gofer_namespace *ns, const char *path, Gofer__SetAttr
 		r = -EINVAL;
 	if (r == 0)
 		r = path_call_simple(&c, -EROFS);
+	m->path = NULL; /* it was on this stack */
 	return r < 0 ? fail_path(r, op, path) : 0;
 }
 

@@ -47,7 +47,8 @@ struct gofer_session_options {
  * Connects and says Hello. `server`: "unix:/path", "unix:@abstract" or "fd:N" (a connected SEQPACKET socket; taken). options may
  * be NULL. -ENOENT, -ECONNREFUSED, -EACCES as connect(2); -EPROTO for something that speaks another protocol; -ETIMEDOUT.
  */
-int gofer_session_open(const char *server, const struct gofer_session_options *options, struct gofer_session **ret_session);
+int gofer_session_open(const char *server, const struct gofer_session_options *options,
+		       struct gofer_session **ret_session);
 /* Sends the closes that still wait, cancels what is in flight (each callback is called with -ECANCELED), frees. NULL is fine. */
 void gofer_session_close(struct gofer_session *session);
 
@@ -58,18 +59,22 @@ struct gofer_filesystem {
 	uint32_t root_mode;
 };
 /* The filesystems that the server offers; -ENOENT past the last. */
-int gofer_session_filesystem(struct gofer_session *session, size_t index, struct gofer_filesystem *ret_fs);
-int gofer_session_find_filesystem(struct gofer_session *session, const char *name, struct gofer_filesystem *ret_fs);
+int gofer_session_filesystem(struct gofer_session *session, size_t index,
+			     struct gofer_filesystem *ret_fs);
+int gofer_session_find_filesystem(struct gofer_session *session, const char *name,
+				  struct gofer_filesystem *ret_fs);
 
 struct gofer_session_limits {
 	uint32_t max_frame, max_data, max_in_flight, max_handles, inline_limit, max_identities;
 };
-void gofer_session_get_limits(struct gofer_session *session, struct gofer_session_limits *ret_limits);
+void gofer_session_get_limits(struct gofer_session *session,
+			      struct gofer_session_limits *ret_limits);
 
 /* For event loops: readable when gofer_session_process() has something to do. Owned by the session. */
 int gofer_session_fd(struct gofer_session *session);
 /* The identity that later calls of this session act under (see SetIdentity); 0 = the session's own. */
-int gofer_session_set_identity(struct gofer_session *session, uint32_t id, uid_t uid, gid_t gid, const gid_t *groups, size_t n_groups);
+int gofer_session_set_identity(struct gofer_session *session, uint32_t id, uid_t uid, gid_t gid,
+			       const gid_t *groups, size_t n_groups);
 
 /* How many frames of each type were exchanged, and how many bytes. */
 struct gofer_stats {
@@ -85,23 +90,25 @@ const char *gofer_rpc_name(unsigned type);
 /* ---- raw calls ---- */
 
 struct gofer_request {
-	uint16_t type;                           /* GOFER_RPC_* of proto/rpc.def, by number */
-	const struct ProtobufCMessage *message;  /* the request's message, borrowed during the call */
-	const void *data;                        /* raw payload, borrowed during the call; may be NULL */
+	uint16_t type; /* GOFER_RPC_* of proto/rpc.def, by number */
+	const struct ProtobufCMessage
+		*message; /* the request's message, borrowed during the call */
+	const void *data; /* raw payload, borrowed during the call; may be NULL */
 	size_t data_len;
-	int fd;                                  /* descriptor to pass (borrowed), or -1 */
+	int fd; /* descriptor to pass (borrowed), or -1 */
 };
 
 enum gofer_reply_kind { GOFER_REPLY_OK, GOFER_REPLY_ERROR, GOFER_REPLY_STOP };
 
 struct gofer_reply {
 	enum gofer_reply_kind kind;
-	int error;                         /* kind ERROR: positive errno */
-	struct ProtobufCMessage *message;  /* OK: the RPC's reply; STOP: Gofer__Stop; ERROR: NULL. Owned by the reply */
-	const void *data;                  /* raw payload, owned by the reply */
+	int error; /* kind ERROR: positive errno */
+	struct ProtobufCMessage *
+		message; /* OK: the RPC's reply; STOP: Gofer__Stop; ERROR: NULL. Owned by the reply */
+	const void *data; /* raw payload, owned by the reply */
 	size_t data_len;
-	int fd;                            /* donated descriptor or -1; gofer_reply_free() closes it, take it by setting -1 */
-	void *memory;                      /* private */
+	int fd; /* donated descriptor or -1; gofer_reply_free() closes it, take it by setting -1 */
+	void *memory; /* private */
 };
 void gofer_reply_free(struct gofer_reply *reply);
 
@@ -109,7 +116,8 @@ void gofer_reply_free(struct gofer_reply *reply);
  * One RPC. 0 when the server answered OK or STOP (see ret_reply->kind), -errno when it answered with an error or no answer came;
  * then *ret_reply is untouched. Blocks until the answer or the deadline.
  */
-int gofer_call(struct gofer_session *session, const struct gofer_request *request, struct gofer_reply *ret_reply);
+int gofer_call(struct gofer_session *session, const struct gofer_request *request,
+	       struct gofer_reply *ret_reply);
 
 /*
  * Calls back once, from inside gofer_session_process() or any other call of this session that reads replies, in any
@@ -122,7 +130,8 @@ typedef void (*gofer_callback)(void *userdata, int result, struct gofer_reply *r
  * are in flight, up to 16 requests are gathered into one packet; it goes out with the next gofer_session_process(), _flush() or
  * gofer_call(). The session's descriptor becomes readable either way, so that an event loop needs no flush of its own.
  */
-int gofer_submit(struct gofer_session *session, const struct gofer_request *request, gofer_callback callback, void *userdata, uint64_t *ret_cookie);
+int gofer_submit(struct gofer_session *session, const struct gofer_request *request,
+		 gofer_callback callback, void *userdata, uint64_t *ret_cookie);
 /*
  * Gives a request up: its callback is called with -ECANCELED before this returns, whatever the server still does (a reply that
  * arrives later is dropped, with its descriptor and its handle). -ENOENT if it was already answered; another thread may then be
@@ -150,9 +159,10 @@ enum gofer_interop { GOFER_INTEROP_SHARED };
 
 struct gofer_mount_options {
 	enum gofer_interop interop;
-	bool read_only;   /* refuse changes on this side already */
-	bool no_donate;   /* never ask for descriptors */
-	uint32_t follow;  /* budget of links for the server to follow on speculation; 0 = 8, UINT32_MAX = none */
+	bool read_only; /* refuse changes on this side already */
+	bool no_donate; /* never ask for descriptors */
+	uint32_t
+		follow; /* budget of links for the server to follow on speculation; 0 = 8, UINT32_MAX = none */
 };
 
 int gofer_namespace_new(struct gofer_namespace **ret_ns);
@@ -161,7 +171,8 @@ void gofer_namespace_free(struct gofer_namespace *ns);
  * Puts filesystem `fs_id` of `session` (borrowed: must outlive the namespace) at `path` (absolute, normalised). -EBUSY if taken.
  * Mount points need not exist in what they cover; what they cover is hidden.
  */
-int gofer_mount(struct gofer_namespace *ns, struct gofer_session *session, uint32_t fs_id, const char *path, const struct gofer_mount_options *options);
+int gofer_mount(struct gofer_namespace *ns, struct gofer_session *session, uint32_t fs_id,
+		const char *path, const struct gofer_mount_options *options);
 int gofer_umount(struct gofer_namespace *ns, const char *path);
 
 int gofer_chdir(struct gofer_namespace *ns, const char *path);
@@ -178,7 +189,8 @@ ssize_t gofer_readlink(struct gofer_namespace *ns, const char *path, char *buf, 
 int gofer_statfs(struct gofer_namespace *ns, const char *path, struct statfs *ret_st);
 
 /* Open files. The library reads and writes a donated descriptor natively where there is one. */
-int gofer_open(struct gofer_namespace *ns, const char *path, int flags, mode_t mode, struct gofer_file **ret_file);
+int gofer_open(struct gofer_namespace *ns, const char *path, int flags, mode_t mode,
+	       struct gofer_file **ret_file);
 int gofer_close(struct gofer_file *file);
 ssize_t gofer_pread(struct gofer_file *file, void *buf, size_t size, uint64_t offset);
 ssize_t gofer_pwrite(struct gofer_file *file, const void *buf, size_t size, uint64_t offset);
@@ -194,16 +206,19 @@ int gofer_futimens(struct gofer_file *file, const struct timespec times[2]);
 int gofer_fsync(struct gofer_file *file, bool data_only);
 /* mode: fallocate(2)'s FALLOC_FL_* (0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE). */
 int gofer_fallocate(struct gofer_file *file, int mode, uint64_t offset, uint64_t length);
-ssize_t gofer_copy_file_range(struct gofer_file *in, uint64_t in_offset, struct gofer_file *out, uint64_t out_offset, size_t length);
+ssize_t gofer_copy_file_range(struct gofer_file *in, uint64_t in_offset, struct gofer_file *out,
+			      uint64_t out_offset, size_t length);
 /* Gives an O_TMPFILE file its name. */
 int gofer_flink(struct gofer_file *file, const char *path);
 /* The donated descriptor (borrowed), -ENODATA where there is none. */
 int gofer_fileno(struct gofer_file *file);
 
 /* Whole small files in one RPC (larger ones fall back to open, read or write, close). *ret_data is malloc'ed. */
-int gofer_read_file(struct gofer_namespace *ns, const char *path, void **ret_data, size_t *ret_size, struct stat *ret_st);
+int gofer_read_file(struct gofer_namespace *ns, const char *path, void **ret_data, size_t *ret_size,
+		    struct stat *ret_st);
 enum { GOFER_WRITE_ATOMIC = 1, GOFER_WRITE_EXCLUSIVE = 2, GOFER_WRITE_SYNC = 4 };
-int gofer_write_file(struct gofer_namespace *ns, const char *path, const void *data, size_t size, mode_t mode, int flags);
+int gofer_write_file(struct gofer_namespace *ns, const char *path, const void *data, size_t size,
+		     mode_t mode, int flags);
 
 int gofer_mkdir(struct gofer_namespace *ns, const char *path, mode_t mode);
 int gofer_mknod(struct gofer_namespace *ns, const char *path, mode_t mode, dev_t rdev);
@@ -215,11 +230,15 @@ int gofer_rmdir(struct gofer_namespace *ns, const char *path);
 int gofer_rename(struct gofer_namespace *ns, const char *from, const char *to, unsigned flags);
 int gofer_chmod(struct gofer_namespace *ns, const char *path, mode_t mode);
 int gofer_chown(struct gofer_namespace *ns, const char *path, uid_t uid, gid_t gid, int flags);
-int gofer_utimens(struct gofer_namespace *ns, const char *path, const struct timespec times[2], int flags);
+int gofer_utimens(struct gofer_namespace *ns, const char *path, const struct timespec times[2],
+		  int flags);
 int gofer_truncate(struct gofer_namespace *ns, const char *path, uint64_t size);
-ssize_t gofer_getxattr(struct gofer_namespace *ns, const char *path, const char *name, void *value, size_t size, int flags);
-int gofer_setxattr(struct gofer_namespace *ns, const char *path, const char *name, const void *value, size_t size, int xattr_flags, int flags);
-ssize_t gofer_listxattr(struct gofer_namespace *ns, const char *path, char *list, size_t size, int flags);
+ssize_t gofer_getxattr(struct gofer_namespace *ns, const char *path, const char *name, void *value,
+		       size_t size, int flags);
+int gofer_setxattr(struct gofer_namespace *ns, const char *path, const char *name,
+		   const void *value, size_t size, int xattr_flags, int flags);
+ssize_t gofer_listxattr(struct gofer_namespace *ns, const char *path, char *list, size_t size,
+			int flags);
 int gofer_removexattr(struct gofer_namespace *ns, const char *path, const char *name, int flags);
 /* Connects `sock` (a Unix socket of the caller's) to the socket at path. */
 int gofer_connect(struct gofer_namespace *ns, const char *path, int sock);
@@ -229,7 +248,7 @@ struct gofer_dirent {
 	const char *name; /* borrowed until the next gofer_readdir() */
 	uint8_t type;     /* DT_* */
 	ino_t ino;
-	bool has_stat;    /* false where the entry vanished meanwhile */
+	bool has_stat; /* false where the entry vanished meanwhile */
 	struct stat st;
 	const char *target; /* of a symbolic link, else NULL */
 };
@@ -247,7 +266,8 @@ void gofer_closedir(struct gofer_dir *dir);
  * links: all of them with `follow_last`, else all but the last). For those who pipeline raw calls of their own. *ret_path is
  * malloc'ed, relative to the filesystem's root. The last component need not exist.
  */
-int gofer_resolve(struct gofer_namespace *ns, const char *path, bool follow_last, struct gofer_session **ret_session, uint32_t *ret_fs_id, char **ret_path);
+int gofer_resolve(struct gofer_namespace *ns, const char *path, bool follow_last,
+		  struct gofer_session **ret_session, uint32_t *ret_fs_id, char **ret_path);
 
 #ifdef __cplusplus
 }

@@ -11,17 +11,18 @@
 
 #include "common/util.h"
 
-/*
- * Receives one packet into buf. Returns its length; 0 at the end of the stream (the peer is gone);
- * -errno as recvmsg(2)
- * (-EAGAIN with MSG_DONTWAIT, -EINTR), -EMSGSIZE for a packet larger than buf: it is lost, with its
- * descriptors. flags: MSG_DONTWAIT or 0.
- */
+/* What came with a packet beside its bytes. */
 struct packet_in {
 	int fd;         /* owned by the caller, or -EBADF */
 	unsigned extra; /* descriptors beyond the first: closed on arrival */
 	bool truncated; /* MSG_CTRUNC: descriptors were dropped by the kernel (our table is full) */
 };
+
+/*
+ * Receives one packet into buf. Returns its length; 0 at the end of the stream (the peer is gone);
+ * -errno as recvmsg(2) (-EAGAIN with MSG_DONTWAIT, -EINTR), -EMSGSIZE for a packet larger than buf:
+ * it is lost, with its descriptors. flags: MSG_DONTWAIT or 0.
+ */
 ssize_t packet_recv(int sock, void *buf, size_t size, int flags, struct packet_in *ret_in);
 
 /* Sends all of iov as one packet, with fd unless negative (borrowed). 0 or -errno (-EPIPE when the

@@ -25,7 +25,8 @@ enum {
 	FRAME_MAX_PER_PACKET = 64, /* frames in one packet */
 };
 
-#define FRAME_NOTICE_TAG UINT32_C(0xffffffff) /* the server speaks unasked; no request may use it \
+#define FRAME_NOTICE_TAG \
+	UINT32_C(0xffffffff) /* the server speaks unasked; no request may use it \
 					       */
 
 /* flags. Of a request: bit 2 only. Of a reply: bits 0 and 1 are its kind. Everything else is

@@ -79,13 +79,14 @@ static int check_handles(size_t n)
 }
 
 /* Opens a function that checks NameRequest as `q`, with the frame's header as `header`. */
-#define VALIDATE(Name, snake)                                                                      \
-	static int check_##snake(const Gofer__##Name##Request *q, const struct frame_header *header); \
-	int validate_##snake(const ProtobufCMessage *request, const struct frame_header *header)   \
-	{                                                                                          \
-		return check_##snake((const Gofer__##Name##Request *)request, header);             \
-	}                                                                                          \
-	static int check_##snake(const Gofer__##Name##Request *q _unused_,                         \
+#define VALIDATE(Name, snake)                                                                    \
+	static int check_##snake(const Gofer__##Name##Request *q,                                \
+				 const struct frame_header *header);                             \
+	int validate_##snake(const ProtobufCMessage *request, const struct frame_header *header) \
+	{                                                                                        \
+		return check_##snake((const Gofer__##Name##Request *)request, header);           \
+	}                                                                                        \
+	static int check_##snake(const Gofer__##Name##Request *q _unused_,                       \
 				 const struct frame_header *header _unused_)
 
 VALIDATE(Hello, hello)
@@ -253,7 +254,8 @@ VALIDATE(Unlink, unlink)
 
 VALIDATE(Rename, rename)
 {
-	if (q->flags != GOFER__RENAME_FLAG__RENAME_PLAIN && q->flags != GOFER__RENAME_FLAG__RENAME_NO_REPLACE &&
+	if (q->flags != GOFER__RENAME_FLAG__RENAME_PLAIN &&
+	    q->flags != GOFER__RENAME_FLAG__RENAME_NO_REPLACE &&
 	    q->flags != GOFER__RENAME_FLAG__RENAME_SWAP)
 		return -EINVAL;
 	return check_two_paths(q->source, q->dest);
@@ -262,8 +264,10 @@ VALIDATE(Rename, rename)
 VALIDATE(SetAttr, set_attr)
 {
 	const uint32_t known = (GOFER__SET_ATTR_MASK__SET_MTIME_NOW << 1) - 1;
-	const uint32_t atimes = GOFER__SET_ATTR_MASK__SET_ATIME | GOFER__SET_ATTR_MASK__SET_ATIME_NOW;
-	const uint32_t mtimes = GOFER__SET_ATTR_MASK__SET_MTIME | GOFER__SET_ATTR_MASK__SET_MTIME_NOW;
+	const uint32_t atimes =
+		GOFER__SET_ATTR_MASK__SET_ATIME | GOFER__SET_ATTR_MASK__SET_ATIME_NOW;
+	const uint32_t mtimes =
+		GOFER__SET_ATTR_MASK__SET_MTIME | GOFER__SET_ATTR_MASK__SET_MTIME_NOW;
 
 	if ((q->mask & ~known) || (q->mask & atimes) == atimes || (q->mask & mtimes) == mtimes)
 		return -EINVAL;
@@ -351,7 +355,9 @@ VALIDATE(Seek, seek)
 
 VALIDATE(Copy, copy)
 {
-	return fits_off_t(q->source_offset, q->length) && fits_off_t(q->dest_offset, q->length) ? 0 : -EINVAL;
+	return fits_off_t(q->source_offset, q->length) && fits_off_t(q->dest_offset, q->length)
+		       ? 0
+		       : -EINVAL;
 }
 
 VALIDATE(Close, close)

@@ -2,9 +2,11 @@
  * confine.h - taking away from the server's processes whatever serving the volumes does not need.
  *
  *     confine_fork()     the monitor starts in namespaces of its own (a user namespace too, unless
- * root started the server) confine_monitor()  detaches the volumes, swaps the root for an empty
- * read-only one, drops what only setting up needed confine_worker()   per session: own procfs view,
- * one user, least capabilities, no_new_privs, Landlock, seccomp, rlimits
+ *                        root started the server)
+ *     confine_monitor()  detaches the volumes, swaps the root for an empty read-only one, drops
+ *                        what only setting up needed
+ *     confine_worker()   per session: own procfs view, one user, least capabilities, no_new_privs,
+ *                        Landlock, seccomp, rlimits
  *
  * Each step is a *layer*. Whether it holds is written to a report in shared memory, and with
  * --confine=strict a layer that does not hold ends the process. The report is complete only after a

@@ -10,7 +10,9 @@
 
 #define FLAG(name) GOFER__OPEN_FLAG__OPEN_##name
 
-enum { COPY_MAX = 64 * 1024 * 1024 }; /* bytes of one Copy: the client goes on, and others get their turn */
+enum {
+	COPY_MAX = 64 * 1024 * 1024
+}; /* bytes of one Copy: the client goes on, and others get their turn */
 
 int handle_read(struct request *r, const Gofer__ReadRequest *q)
 {
@@ -26,7 +28,8 @@ int handle_read(struct request *r, const Gofer__ReadRequest *q)
 		return -EMSGSIZE;
 	if (h->type == S_IFREG) {
 		while (got < want) {
-			ssize_t n = pread(h->node.fd, r->worker->data + got, want - got, q->offset + got);
+			ssize_t n = pread(h->node.fd, r->worker->data + got, want - got,
+					  q->offset + got);
 
 			if (n < 0)
 				return -errno;
@@ -90,7 +93,8 @@ int handle_write(struct request *r, const Gofer__WriteRequest *q)
 	if (h->flags & FLAG(APPEND)) {
 		n = append(h, data, size, &offset);
 	} else {
-		n = h->type == S_IFREG ? pwrite(h->node.fd, data, size, q->offset) : write(h->node.fd, data, size);
+		n = h->type == S_IFREG ? pwrite(h->node.fd, data, size, q->offset)
+				       : write(h->node.fd, data, size);
 		if (n < 0)
 			n = -errno;
 	}
@@ -125,7 +129,8 @@ int handle_allocate(struct request *r, const Gofer__AllocateRequest *q)
 	static const int modes[] = {
 		[GOFER__ALLOCATE_MODE__ALLOCATE_EXTEND] = 0,
 		[GOFER__ALLOCATE_MODE__ALLOCATE_KEEP_SIZE] = FALLOC_FL_KEEP_SIZE,
-		[GOFER__ALLOCATE_MODE__ALLOCATE_PUNCH_HOLE] = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		[GOFER__ALLOCATE_MODE__ALLOCATE_PUNCH_HOLE] =
+			FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		[GOFER__ALLOCATE_MODE__ALLOCATE_ZERO_RANGE] = FALLOC_FL_ZERO_RANGE,
 	};
 	Gofer__ObjectReply *reply;
@@ -176,11 +181,13 @@ int handle_copy(struct request *r, const Gofer__CopyRequest *q)
 	ssize_t n;
 	int e = 0;
 	_cleanup_handle_ struct handle *source = request_handle(r, q->source, FLAG(READ), &e);
-	_cleanup_handle_ struct handle *dest = source ? request_handle(r, q->dest, FLAG(WRITE), &e) : NULL;
+	_cleanup_handle_ struct handle *dest =
+		source ? request_handle(r, q->dest, FLAG(WRITE), &e) : NULL;
 
 	if (!source || !dest)
 		return e;
-	n = copy_file_range(source->node.fd, &from, dest->node.fd, &to, MIN(q->length, (uint64_t)COPY_MAX), 0);
+	n = copy_file_range(source->node.fd, &from, dest->node.fd, &to,
+			    MIN(q->length, (uint64_t)COPY_MAX), 0);
 	if (n < 0)
 		return -errno;
 	reply = REQUEST_REPLY(r, CopyReply, copy_reply);

@@ -10,7 +10,8 @@
 #include <sys/stat.h>
 
 /* Finds directory and name. What walk.h gives for a path without a name becomes `dot` or, for "..", `dotdot`. */
-static int find_name(struct request *r, const Gofer__Path *path, unsigned which, int dot, int dotdot, struct walk_result *walk)
+static int find_name(struct request *r, const Gofer__Path *path, unsigned which, int dot,
+		     int dotdot, struct walk_result *walk)
 {
 	int e = request_walk(r, path, which, WALK_NAME, true, 0, walk);
 
@@ -99,7 +100,8 @@ int handle_symlink(struct request *r, const Gofer__SymlinkRequest *q)
 
 int handle_link(struct request *r, const Gofer__LinkRequest *q)
 {
-	_cleanup_walk_ struct walk_result source = { .node = FS_NODE_NULL }, dest = { .node = FS_NODE_NULL };
+	_cleanup_walk_ struct walk_result source = { .node = FS_NODE_NULL },
+					  dest = { .node = FS_NODE_NULL };
 	const struct fs_node *node;
 	int e = request_object(r, q->source, q->source->nofollow, &source, &node, NULL);
 
@@ -145,7 +147,8 @@ int handle_unlink(struct request *r, const Gofer__UnlinkRequest *q)
  * Only a directory may be named with a slash behind it: what rename(2) says to that, after what it says about names that are, or are
  * not, there.
  */
-static int judge_slashes(struct request *r, uint32_t flags, const struct walk_result *source, const struct walk_result *dest)
+static int judge_slashes(struct request *r, uint32_t flags, const struct walk_result *source,
+			 const struct walk_result *dest)
 {
 	bool swap = flags == GOFER__RENAME_FLAG__RENAME_SWAP;
 	int s = look_at_name(r, source), d = look_at_name(r, dest);
@@ -170,7 +173,8 @@ int handle_rename(struct request *r, const Gofer__RenameRequest *q)
 		[GOFER__RENAME_FLAG__RENAME_NO_REPLACE] = RENAME_NOREPLACE,
 		[GOFER__RENAME_FLAG__RENAME_SWAP] = RENAME_EXCHANGE,
 	};
-	_cleanup_walk_ struct walk_result source = { .node = FS_NODE_NULL }, dest = { .node = FS_NODE_NULL };
+	_cleanup_walk_ struct walk_result source = { .node = FS_NODE_NULL },
+					  dest = { .node = FS_NODE_NULL };
 	_cleanup_node_ struct fs_node moved = FS_NODE_NULL;
 	struct fs *fs = request_fs(r);
 	Gofer__RenameReply *reply;
@@ -187,7 +191,8 @@ int handle_rename(struct request *r, const Gofer__RenameRequest *q)
 	if (e == 0 && (source.trailing_slash || dest.trailing_slash))
 		e = judge_slashes(r, q->flags, &source, &dest);
 	if (e == 0)
-		e = fs->ops->rename(fs, &source.node, source.name, &dest.node, dest.name, host_flags[q->flags]);
+		e = fs->ops->rename(fs, &source.node, source.name, &dest.node, dest.name,
+				    host_flags[q->flags]);
 	if (e != 0)
 		return e;
 	reply = REQUEST_REPLY(r, RenameReply, rename_reply);

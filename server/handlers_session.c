@@ -28,7 +28,8 @@ static int describe_volume(struct request *r, const struct volume *v, Gofer__Fil
 	f->may_donate = v->donate != DONATE_NEVER;
 	f->delegate = v->identity == IDENTITY_DELEGATE;
 	/* A root that cannot be asked (unmounted, a dead network server) is offered all the same: its requests say why. */
-	if (session_identity_enter(r->worker, v, 0) == 0 && fs->ops->root(fs, &root) == 0 && fs->ops->getattr(fs, &root, &attr) == 0)
+	if (session_identity_enter(r->worker, v, 0) == 0 && fs->ops->root(fs, &root) == 0 &&
+	    fs->ops->getattr(fs, &root, &attr) == 0)
 		f->root = request_attr(r, &attr);
 	*ret = f;
 	return 0;

@@ -39,7 +39,8 @@ static int caps_get_permitted(uint64_t *ret)
 
 static void switch_failed(const char *step, int r)
 {
-	log_error("identity: %s failed (%s): this thread is nobody in particular, giving up", step, strerror(-r));
+	log_error("identity: %s failed (%s): this thread is nobody in particular, giving up", step,
+		  strerror(-r));
 	abort();
 }
 
@@ -132,7 +133,8 @@ static bool peer_has_gid(const struct peer *peer, gid_t gid)
 	return false;
 }
 
-int identity_allowed(const struct volume *volume, const struct peer *peer, uid_t uid, gid_t gid, const gid_t *groups, size_t n)
+int identity_allowed(const struct volume *volume, const struct peer *peer, uid_t uid, gid_t gid,
+		     const gid_t *groups, size_t n)
 {
 	if (!in_range(&volume->uids, uid) || !in_range(&volume->gids, gid))
 		return -EPERM;

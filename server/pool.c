@@ -6,11 +6,11 @@
  * way back from its reply, one more context switch per request (measured on one CPU, a Stat: 6.4
  * microseconds with one thread, 7.5 and more with turns). So the others are parked, and come when
  *
- *     a packet may take long (RPC_BLOCKS), or is a batch, or more packets wait behind it: the
- * pressure. While it lasts, all come; it fades packet by packet. the only receiver has not come
- * back for a while: storage can hang in any request. One of the parked, the watchman, looks every
- * TICK_MS while packets arrive. When they stop it sleeps until the next one, so an idle session
- * wakes nobody.
+ *   * a packet may take long (RPC_BLOCKS), or is a batch, or more packets wait behind it: the
+ *     pressure. While it lasts, all come; it fades packet by packet.
+ *   * the only receiver has not come back for a while: storage can hang in any request. One of the
+ *     parked, the watchman, looks every TICK_MS while packets arrive. When they stop it sleeps
+ *     until the next one, so an idle session wakes nobody.
  *
  * What must hold whenever a packet is executed: another thread waits for packets, or is parked, or
  * there can be no more threads; then this one, the last, executes only what cannot block and queues

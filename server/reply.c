@@ -17,7 +17,9 @@
 #include "common/log.h"
 #include "proto/errnos.h"
 
-enum { DONATIONS_UNREAD_MAX = 64 }; /* per session; descriptors in flight count against our uid, for all sessions */
+enum {
+	DONATIONS_UNREAD_MAX = 64
+}; /* per session; descriptors in flight count against our uid, for all sessions */
 
 static int send_packet(struct worker *w, const void *data, size_t data_len, int fd)
 {
@@ -36,7 +38,8 @@ static int send_packet(struct worker *w, const void *data, size_t data_len, int 
 	if (r < 0)
 		atomic_store(&s->ended, true);
 	else
-		atomic_fetch_add_explicit(&s->bytes_out, w->out_used + data_len, memory_order_relaxed);
+		atomic_fetch_add_explicit(&s->bytes_out, w->out_used + data_len,
+					  memory_order_relaxed);
 	w->out_used = 0;
 	w->out_frames = 0;
 	return r;
@@ -51,7 +54,8 @@ int reply_flush(struct worker *w)
  * Appends header and body; the payload is for the caller. False: the message does not fit a frame (a bug of the handler, which
  * bounds what it builds).
  */
-static bool append_frame(struct worker *w, const struct frame *frame, uint8_t kind, const ProtobufCMessage *body, size_t data_len, uint8_t fds)
+static bool append_frame(struct worker *w, const struct frame *frame, uint8_t kind,
+			 const ProtobufCMessage *body, size_t data_len, uint8_t fds)
 {
 	size_t size = body ? protobuf_c_message_get_packed_size(body) : 0;
 	struct frame_header h = {
@@ -65,7 +69,8 @@ static bool append_frame(struct worker *w, const struct frame *frame, uint8_t ki
 
 	if (size > FRAME_MAX_BODY)
 		return false;
-	if (w->out_used + FRAME_HEADER_SIZE + size + data_len > FRAME_MAX_PACKET || w->out_frames == FRAME_MAX_PER_PACKET)
+	if (w->out_used + FRAME_HEADER_SIZE + size + data_len > FRAME_MAX_PACKET ||
+	    w->out_frames == FRAME_MAX_PER_PACKET)
 		(void)reply_flush(w);
 	frame_header_pack(&h, w->out + w->out_used);
 	if (size)

@@ -2,11 +2,13 @@
  * server.h - what the parts of the server share: its configuration and the shape of its processes.
  *
  *     front     `gofer serve` itself: checks the volumes, owns the listening socket's name, takes
- * signals, runs --run's command. |         Outside of all namespaces; holds no tree once the
- * monitor runs. monitor   pid 1 of the confined namespaces, in an empty read-only root: accepts,
- * checks who connects, forks a worker per |         session, reaps. One libevent loop. SIGHUP
- * replaces it with one on freshly opened volumes; the old one drains. worker    one session. Least
- * capabilities, no_new_privs, Landlock, seccomp. Threads that each receive, execute and reply.
+ *       |       signals, runs --run's command. Outside of all namespaces; holds no tree once the
+ *       |       monitor runs.
+ *     monitor   pid 1 of the confined namespaces, in an empty read-only root: accepts, checks who
+ *       |       connects, forks a worker per session, reaps. One libevent loop. SIGHUP replaces it
+ *       |       with one on freshly opened volumes; the old one drains.
+ *     worker    one session. Least capabilities, no_new_privs, Landlock, seccomp. Threads that each
+ *               receive, execute and reply.
  *
  * A worker that is taken over has only what its own client had. One that dies takes its session's
  * handles with it, and no other.

@@ -26,10 +26,12 @@ int session_identities_init(struct session *s)
 		} else {
 			ids[i].uid = s->peer->uid;
 			ids[i].gid = s->peer->gid;
-			ids[i].groups = s->peer->groups; /* borrowed: the peer outlives the session */
+			ids[i].groups =
+				s->peer->groups; /* borrowed: the peer outlives the session */
 			ids[i].n_groups = s->peer->n_groups;
 			/* Not for this volume: nobody enters serial 0. */
-			if (identity_allowed(v, s->peer, ids[i].uid, ids[i].gid, ids[i].groups, ids[i].n_groups) < 0)
+			if (identity_allowed(v, s->peer, ids[i].uid, ids[i].gid, ids[i].groups,
+					     ids[i].n_groups) < 0)
 				ids[i].serial = 0;
 		}
 	}
@@ -69,7 +71,8 @@ static int allowed_somewhere(const struct session *s, const struct identity *id)
 	for (size_t i = 0; i < s->server->n_volumes; i++) {
 		const struct volume *v = &s->server->volumes[i];
 
-		if (v->identity == IDENTITY_DELEGATE && identity_allowed(v, s->peer, id->uid, id->gid, id->groups, id->n_groups) == 0)
+		if (v->identity == IDENTITY_DELEGATE &&
+		    identity_allowed(v, s->peer, id->uid, id->gid, id->groups, id->n_groups) == 0)
 			return 0;
 	}
 	return -EPERM;
@@ -90,7 +93,8 @@ int session_identity_set(struct session *s, const Gofer__SetIdentityRequest *q)
 		fresh->refs = 1;
 		fresh->session = s;
 		fresh->identity = (struct identity){ .uid = q->uid, .gid = q->gid };
-		if (atomic_fetch_add(&s->identity_groups, q->n_groups) + q->n_groups > SESSION_MAX_GROUPS)
+		if (atomic_fetch_add(&s->identity_groups, q->n_groups) + q->n_groups >
+		    SESSION_MAX_GROUPS)
 			r = -ENOSPC;
 		fresh->identity.n_groups = q->n_groups;
 		if (r < 0) {
@@ -134,7 +138,8 @@ int session_identity_set(struct session *s, const Gofer__SetIdentityRequest *q)
 static int enter(struct worker *w, const struct volume *volume, struct session_identity *registered)
 {
 	const struct session *s = w->session;
-	struct identity id = registered ? registered->identity : s->volume_identities[volume - s->server->volumes];
+	struct identity id = registered ? registered->identity
+					: s->volume_identities[volume - s->server->volumes];
 
 	if (id.serial == 0)
 		return -EPERM;
@@ -161,8 +166,8 @@ int session_identity_enter(struct worker *w, const struct volume *volume, uint32
 	pthread_mutex_unlock(&s->lock);
 	if (!registered)
 		return -EINVAL;
-	r = identity_allowed(volume, s->peer, registered->identity.uid, registered->identity.gid, registered->identity.groups,
-			     registered->identity.n_groups);
+	r = identity_allowed(volume, s->peer, registered->identity.uid, registered->identity.gid,
+			     registered->identity.groups, registered->identity.n_groups);
 	if (r < 0) {
 		session_identity_unref(registered);
 		return r;

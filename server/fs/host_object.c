@@ -111,9 +111,8 @@ int host_setattr(struct fs *fs, const struct fs_node *node, const Gofer__SetAttr
 	if (r == 0 && set->mask & GOFER__SET_ATTR_MASK__SET_SIZE)
 		r = set_size(node, set->size);
 	/* With neither it is still a call: it clears set-id bits. */
-	if (r == 0 &&
-	    (!set->mask ||
-	     set->mask & (GOFER__SET_ATTR_MASK__SET_UID | GOFER__SET_ATTR_MASK__SET_GID))) {
+	if (r == 0 && (!set->mask || set->mask & (GOFER__SET_ATTR_MASK__SET_UID |
+						  GOFER__SET_ATTR_MASK__SET_GID))) {
 		uid_t uid = set->mask & GOFER__SET_ATTR_MASK__SET_UID ? set->uid : (uid_t)-1;
 		gid_t gid = set->mask & GOFER__SET_ATTR_MASK__SET_GID ? set->gid : (gid_t)-1;
 

@@ -11,8 +11,8 @@
  * What this leaves open, where the host backend does not:
  *
  *  * Between the look at a prefix and the use of the whole path, somebody outside can put a
- * symbolic link in the prefix's place. The use then follows it, out of the tree as well. (A tree
- * mounted NOSYMFOLLOW closes this one; tests/unit/test_fs_race.c shows it without.)
+ *    symbolic link in the prefix's place. The use then follows it, out of the tree as well. (A
+ *    tree mounted NOSYMFOLLOW closes this one; tests/unit/test_fs_race.c shows it without.)
  *  * Between the steps of one walk, or between opening a place and using it as a base, a directory
  *    can be replaced by another one. The walk goes on in what has the name now; ".." leads to what
  *    has the parent's name now, never above the root.

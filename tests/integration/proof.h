@@ -21,7 +21,7 @@
 #include "common/util.h"
 #include "client/gofer.h"
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define PROOF_SANITIZED 1
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -29,7 +29,7 @@
 #endif
 #endif
 #ifndef PROOF_SANITIZED
-#define PROOF_SANITIZED 0 /* memory that ASan keeps back counts as used */
+#define PROOF_SANITIZED 0 /* memory that sanitizers keep back counts as used */
 #endif
 
 enum { PROOF_SKIP = 77 };

@@ -1038,8 +1038,7 @@ static void s74_xattrs(void)
 	for (size_t i = 0; i < ARRAY_SIZE(forbidden); i++) {
 		e = set_xattr(forbidden[i], "v", 1);
 		snprintf(what, sizeof(what), "S74 %s cannot be set", forbidden[i]);
-		check(e == EPERM || e == EOPNOTSUPP || e == EACCES, "%-62s %s", what,
-		      word(e));
+		check(e == EPERM || e == EOPNOTSUPP || e == EACCES, "%-62s %s", what, word(e));
 	}
 }
 
