@@ -128,7 +128,8 @@ typedef void (*gofer_callback)(void *userdata, int result, struct gofer_reply *r
  * Sends without waiting for the answer. *ret_cookie (may be NULL) names the request until its callback was called. -EAGAIN when
  * max_in_flight requests are out, or the socket is full: process replies first. Does not call the callback on failure. While others
  * are in flight, up to 16 requests are gathered into one packet; it goes out with the next gofer_session_process(), _flush() or
- * gofer_call(). The session's descriptor becomes readable either way, so that an event loop needs no flush of its own.
+ * gofer_call(). An event loop therefore calls gofer_session_flush() before it polls: a reply that is already on its way would make
+ * the descriptor readable anyway, but one that takes long would hold up what was gathered behind it.
  */
 int gofer_submit(struct gofer_session *session, const struct gofer_request *request,
 		 gofer_callback callback, void *userdata, uint64_t *ret_cookie);
