@@ -74,6 +74,11 @@ struct cli_path {
 };
 void cli_path_deinit(struct cli_path *p);
 #define _cleanup_path_ _cleanup_(cli_path_deinit)
+/*
+ * The last operand of cp and mv, and whether the others go into it: it is a directory, and they are not told to take its place
+ * (`plain`). Negative, and said, where it is no place for several.
+ */
+int cli_destination(struct cli *c, bool plain, struct cli_path *ret_to, bool *ret_into);
 
 /* ---- options (args.c) ---- */
 void cli_begin(struct cli *c, const struct cli_spec *spec, int argc, char **argv);

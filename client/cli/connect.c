@@ -159,6 +159,22 @@ bool cli_is_fatal(int error)
 	       error == -ECONNRESET || error == -EPROTO;
 }
 
+int cli_destination(struct cli *c, bool plain, struct cli_path *ret_to, bool *ret_into)
+{
+	struct stat st;
+	bool into;
+
+	if (cli_split(c, c->argv[c->argc - 1], ret_to) < 0)
+		return -EINVAL;
+	into = !plain && gofer_stat(ret_to->ns, ret_to->path, 0, &st) == 0 && S_ISDIR(st.st_mode);
+	if (!into && c->argc > 2) {
+		cli_error(c, -ENOTDIR, NULL, ret_to->text);
+		return -ENOTDIR;
+	}
+	*ret_into = into;
+	return 0;
+}
+
 /* What the verb asked for. Hello is the session's own, once, whatever the verb: it is not counted.
  */
 static void print_stats(struct cli *c)

@@ -67,7 +67,6 @@ static int run(int argc, char **argv)
 {
 	_cleanup_path_ struct cli_path to = { 0 };
 	bool no_clobber = false, plain = false, verbose = false, into;
-	struct stat st;
 	struct cli c;
 	int key;
 
@@ -81,13 +80,8 @@ static int run(int argc, char **argv)
 	}
 	cli_need_operands(&c, 2, plain ? 2 : -1);
 	cli_connect(&c);
-	if (cli_split(&c, c.argv[c.argc - 1], &to) < 0)
+	if (cli_destination(&c, plain, &to, &into) < 0)
 		return cli_end(&c);
-	into = !plain && gofer_stat(to.ns, to.path, 0, &st) == 0 && S_ISDIR(st.st_mode);
-	if (!into && c.argc > 2) {
-		cli_error(&c, -ENOTDIR, NULL, to.text);
-		return cli_end(&c);
-	}
 	for (int i = 0; i < c.argc - 1; i++) {
 		_cleanup_path_ struct cli_path from = { 0 };
 		_cleanup_free_ char *name = NULL;
