@@ -108,17 +108,23 @@ int gofer_rmdir(struct gofer_namespace *ns, const char *path)
 
 /* ---- two names ---- */
 
-static int change_two(struct path_call *c, struct gofer_namespace *ns, const char *from,
-		      const char *to, int at_root, const char *op)
+/* A name, and the place where it starts unless it is absolute; NULL: the current directory. */
+struct start {
+	struct gofer_place *dir;
+	const char *path;
+};
+
+static int change_two(struct path_call *c, struct gofer_namespace *ns, struct start from,
+		      struct start to, int at_root, const char *op)
 {
 	_cleanup_lookup_ struct lookup a, b;
 	int r;
 
 	b.mount = NULL;
-	b.cwd = NULL;
-	r = lookup_init(&a, ns, from);
+	b.base = NULL;
+	r = lookup_init_at(&a, ns, from.dir, from.path);
 	if (r == 0) {
-		r = lookup_init(&b, ns, to);
+		r = lookup_init_at(&b, ns, to.dir, to.path);
 		if (r == -ENOENT) {
 			/* An empty second name: what is wrong with the first comes before it. */
 			int e = lookup_parent(&a, true);
@@ -133,10 +139,16 @@ static int change_two(struct path_call *c, struct gofer_namespace *ns, const cha
 		c->fd = -1;
 		r = path_call_simple(c, at_root);
 	}
-	return r < 0 ? fail_path(r, op, from) : 0;
+	return r < 0 ? fail_path(r, op, from.path) : 0;
 }
 
 int gofer_rename(struct gofer_namespace *ns, const char *from, const char *to, unsigned flags)
+{
+	return gofer_renameat(ns, NULL, from, NULL, to, flags);
+}
+
+int gofer_renameat(struct gofer_namespace *ns, struct gofer_place *from_dir, const char *from,
+		   struct gofer_place *to_dir, const char *to, unsigned flags)
 {
 	Gofer__RenameRequest m = GOFER__RENAME_REQUEST__INIT;
 	Gofer__Path source = GOFER__PATH__INIT, dest = GOFER__PATH__INIT;
@@ -152,10 +164,45 @@ int gofer_rename(struct gofer_namespace *ns, const char *from, const char *to, u
 	m.flags = flags & RENAME_NOREPLACE  ? GOFER__RENAME_FLAG__RENAME_NO_REPLACE
 		  : flags & RENAME_EXCHANGE ? GOFER__RENAME_FLAG__RENAME_SWAP
 					    : GOFER__RENAME_FLAG__RENAME_PLAIN;
-	return change_two(&c, ns, from, to, -EBUSY, "rename");
+	return change_two(&c, ns, (struct start){ from_dir, from }, (struct start){ to_dir, to },
+			  -EBUSY, "rename");
 }
 
 int gofer_link(struct gofer_namespace *ns, const char *from, const char *to, int flags)
+{
+	return gofer_linkat(ns, NULL, from, NULL, to, flags);
+}
+
+/* Gives what a place holds a name. */
+static int link_place(struct gofer_namespace *ns, struct gofer_place *from, struct start to)
+{
+	Gofer__LinkRequest m = GOFER__LINK_REQUEST__INIT;
+	Gofer__Path source = GOFER__PATH__INIT, dest = GOFER__PATH__INIT;
+	_cleanup_lookup_ struct lookup l;
+	struct path_call c = { .type = RPC_TYPE_Link,
+			       .message = &m.base,
+			       .lookup = { NULL, &l },
+			       .path = { &source, &dest },
+			       .mount = from->mount,
+			       .at_root = -EEXIST,
+			       .fd = -1 };
+	int r;
+
+	r = lookup_init_at(&l, ns, to.dir, to.path);
+	if (r == 0) {
+		m.source = &source;
+		m.dest = &dest;
+		source.fs_id = from->mount->fs_id;
+		source.base_handle = from->handle;
+		source.identity = from->mount->session->identity;
+		source.nofollow = true;
+		r = path_call_simple(&c, -EEXIST);
+	}
+	return r < 0 ? fail_path(r, "link", to.path) : 0;
+}
+
+int gofer_linkat(struct gofer_namespace *ns, struct gofer_place *from_dir, const char *from,
+		 struct gofer_place *to_dir, const char *to, int flags)
 {
 	Gofer__LinkRequest m = GOFER__LINK_REQUEST__INIT;
 	Gofer__Path source = GOFER__PATH__INIT, dest = GOFER__PATH__INIT;
@@ -165,10 +212,13 @@ int gofer_link(struct gofer_namespace *ns, const char *from, const char *to, int
 
 	if (flags & ~AT_SYMLINK_FOLLOW)
 		return fail_path(-EINVAL, "link", from);
+	if (!from[0] && from_dir && from_dir->handle)
+		return link_place(ns, from_dir, (struct start){ to_dir, to });
 	m.source = &source;
 	m.dest = &dest;
 	source.nofollow = !(flags & AT_SYMLINK_FOLLOW);
-	return change_two(&c, ns, from, to, -EEXIST, "link");
+	return change_two(&c, ns, (struct start){ from_dir, from }, (struct start){ to_dir, to },
+			  -EEXIST, "link");
 }
 
 /* ---- attributes ---- */

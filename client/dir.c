@@ -45,17 +45,17 @@ static void drop_reply(struct gofer_dir *d)
  * show. */
 static int collect_mounts(struct gofer_dir *d)
 {
-	size_t len = strlen(d->path), n = d->ns->n_mounts;
+	size_t len = strlen(d->path), n = d->ns->table->n_mounts;
 	size_t skip = len > 1 ? len + 1 : 1;
 
-	if (!mounts_below(d->ns, d->path, len))
+	if (!mounts_below(d->ns->table, d->path, len))
 		return 0;
 	d->mounts = calloc(n, sizeof(*d->mounts));
 	d->listed = calloc(n, sizeof(*d->listed));
 	if (!d->mounts || !d->listed)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
-		const struct mount *m = d->ns->mounts[i];
+		const struct mount *m = d->ns->table->mounts[i];
 		const char *name = m->path + skip, *slash;
 		size_t name_len;
 		bool known = false;
@@ -121,9 +121,9 @@ static int first_page(struct gofer_dir *d, const char *path, int flags)
 		r = 0;
 	}
 	if (r == 0) {
-		pthread_rwlock_rdlock(&d->ns->lock);
+		pthread_rwlock_rdlock(&d->ns->table->lock);
 		r = collect_mounts(d);
-		pthread_rwlock_unlock(&d->ns->lock);
+		pthread_rwlock_unlock(&d->ns->table->lock);
 	}
 	return r;
 }

@@ -4,7 +4,8 @@
  * Two levels:
  *   session    one connection. gofer_call() sends any request of the protocol (its messages are in <gofer/gofer.pb-c.h>, their
  *              meaning in PROTOCOL.md) and waits; gofer_submit() does not wait, and can be cancelled.
- *   namespace  mounts of the server's filesystems at paths, a current directory, and calls shaped like POSIX's.
+ *   namespace  mounts of the server's filesystems at paths, a current directory, and calls shaped like POSIX's. Views of one
+ *              namespace have current directories and umasks of their own, as processes do.
  *
  * Results are 0 (or a count) or -errno; gofer_message() has the words for the calling thread's last failure. Nothing here prints,
  * installs signal handlers or keeps global state. All functions are thread-safe on one session and one namespace, unless they free
@@ -152,6 +153,7 @@ int gofer_session_flush(struct gofer_session *session);
 /* ---- namespace --------------------------------------------------------------------------------------------------------- */
 
 struct gofer_namespace;
+struct gofer_place;
 struct gofer_file;
 struct gofer_dir;
 
@@ -175,6 +177,30 @@ void gofer_namespace_free(struct gofer_namespace *ns);
 int gofer_mount(struct gofer_namespace *ns, struct gofer_session *session, uint32_t fs_id,
 		const char *path, const struct gofer_mount_options *options);
 int gofer_umount(struct gofer_namespace *ns, const char *path);
+/*
+ * Says that `path` and all below it belong to somebody else than a server: a kernel's /proc, say. Calls whose path leads there end
+ * with -EREMOTE, having changed nothing, and gofer_foreign_path() tells where.
+ */
+int gofer_mount_foreign(struct gofer_namespace *ns, const char *path);
+/* Where the calling thread's last -EREMOTE led: absolute; links and ".." of the foreign part are still in it. Valid until the next. */
+const char *gofer_foreign_path(void);
+
+/*
+ * Another view of the same mounts (later ones included), at "/" and with umask 022: what a process is to its mount namespace. The
+ * mounts go with the last view.
+ */
+int gofer_namespace_view(struct gofer_namespace *ns, struct gofer_namespace **ret_view);
+
+/*
+ * A place is something that a handle of the server holds open as a start for paths: what a directory's descriptor is to the *at
+ * calls. Counted references; gofer_place_unref(NULL) is fine. It stays good when the directory is renamed. Its path is the absolute
+ * one by which it was opened.
+ */
+struct gofer_place *gofer_place_ref(struct gofer_place *place);
+void gofer_place_unref(struct gofer_place *place);
+const char *gofer_place_path(const struct gofer_place *place);
+/* As fchdir(2), of a place of this namespace; no request. */
+void gofer_fchdir(struct gofer_namespace *ns, struct gofer_place *place);
 
 int gofer_chdir(struct gofer_namespace *ns, const char *path);
 /* As getcwd(3): 0, or -ERANGE. */
@@ -193,6 +219,20 @@ int gofer_statfs(struct gofer_namespace *ns, const char *path, struct statfs *re
 int gofer_open(struct gofer_namespace *ns, const char *path, int flags, mode_t mode,
 	       struct gofer_file **ret_file);
 int gofer_close(struct gofer_file *file);
+
+/* What gofer_open_descriptor() found. Exactly one of fd and place, both for O_TMPFILE without O_EXCL. The caller's. */
+struct gofer_opened {
+	int fd;                    /* a donated descriptor of a regular file, or -1 */
+	struct gofer_place *place; /* of anything else that can be a place */
+	struct stat st;
+};
+/*
+ * open(2) in one request for those who pass on what the kernel can use: a regular file as a descriptor without a handle beside
+ * it; a directory, and whatever O_PATH opened, as a place. The place of an O_TMPFILE file is for gofer_linkat().
+ * -ENODATA for a regular file where the server does not donate. Flags beyond gofer_open()'s are -EINVAL.
+ */
+int gofer_open_descriptor(struct gofer_namespace *ns, const char *path, int flags, mode_t mode,
+			  struct gofer_opened *ret_opened);
 ssize_t gofer_pread(struct gofer_file *file, void *buf, size_t size, uint64_t offset);
 ssize_t gofer_pwrite(struct gofer_file *file, const void *buf, size_t size, uint64_t offset);
 /* With the file's own offset, as read(2), write(2), lseek(2) (SEEK_DATA and SEEK_HOLE too). */
@@ -229,6 +269,12 @@ int gofer_link(struct gofer_namespace *ns, const char *from, const char *to, int
 int gofer_unlink(struct gofer_namespace *ns, const char *path);
 int gofer_rmdir(struct gofer_namespace *ns, const char *path);
 int gofer_rename(struct gofer_namespace *ns, const char *from, const char *to, unsigned flags);
+/* Relative paths start at their place; NULL is the current directory. Else as gofer_rename(). */
+int gofer_renameat(struct gofer_namespace *ns, struct gofer_place *from_dir, const char *from,
+		   struct gofer_place *to_dir, const char *to, unsigned flags);
+/* ... as gofer_link(). An empty `from` means from_dir itself, as AT_EMPTY_PATH does: an unnamed file of O_TMPFILE. */
+int gofer_linkat(struct gofer_namespace *ns, struct gofer_place *from_dir, const char *from,
+		 struct gofer_place *to_dir, const char *to, int flags);
 int gofer_chmod(struct gofer_namespace *ns, const char *path, mode_t mode);
 int gofer_chown(struct gofer_namespace *ns, const char *path, uid_t uid, gid_t gid, int flags);
 int gofer_utimens(struct gofer_namespace *ns, const char *path, const struct timespec times[2],

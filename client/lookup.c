@@ -70,16 +70,16 @@ static void set_mount(struct lookup *l, struct mount *m)
 
 	l->mount = mount_ref(m);
 	mount_unref(old);
-	cwd_unref(l->cwd);
-	l->cwd = NULL;
-	l->crossings = m && mounts_below(l->ns, m->path, m->len);
+	gofer_place_unref(l->base);
+	l->base = NULL;
+	l->crossings = m && mounts_below(l->ns->table, m->path, m->len);
 }
 
-/* With ns->lock: goes on at an absolute position, as deep in a mount as text can say. `path` keeps
+/* With the table's lock: goes on at an absolute position, as deep in a mount as text can say. `path` keeps
  * what is left to walk. */
 static int go_to(struct lookup *l, const char *pos, size_t len)
 {
-	struct mount *m = mount_over(l->ns, pos, len);
+	struct mount *m = mount_over(l->ns->table, pos, len);
 	size_t below;
 
 	set_mount(l, m);
@@ -101,7 +101,7 @@ static int go_to(struct lookup *l, const char *pos, size_t len)
 	return set_pos(l, m->path, m->len);
 }
 
-/* With ns->lock. In directories that only mounts make, names are mounts or lead to mounts. */
+/* With the table's lock. In directories that only mounts make, names are mounts or lead to mounts. */
 static int settle_synthetic(struct lookup *l)
 {
 	size_t at = 0, begin, end;
@@ -121,13 +121,13 @@ static int settle_synthetic(struct lookup *l)
 		}
 		if (!cursor_push(&c, name, n))
 			return -ENAMETOOLONG;
-		m = mount_at(l->ns, c.path, c.len);
+		m = mount_at(l->ns->table, c.path, c.len);
 		if (m) {
 			set_mount(l, m);
 			drop(l, end);
 			return set_pos(l, m->path, m->len);
 		}
-		if (!mounts_below(l->ns, c.path, c.len)) {
+		if (!mounts_below(l->ns->table, c.path, c.len)) {
 			l->missing = !path_next(l->path, l->len, &at, &begin, &end);
 			return -ENOENT;
 		}
@@ -136,12 +136,12 @@ static int settle_synthetic(struct lookup *l)
 	return set_pos(l, c.path, c.len) < 0 ? -ENAMETOOLONG : LOOKUP_SYNTHETIC;
 }
 
-/* With ns->lock. 0: the text stays in the mount as far as can be told; 1: something was entered or
+/* With the table's lock. 0: the text stays in the mount as far as can be told; 1: something was entered or
  * left, settle again. */
 static int settle_mount(struct lookup *l)
 {
 	struct mount *m = l->mount;
-	bool dotdot = false, names = l->cwd != NULL;
+	bool dotdot = false, names = l->base != NULL;
 	size_t at = 0, begin, end;
 	struct cursor c;
 
@@ -171,7 +171,7 @@ static int settle_mount(struct lookup *l)
 		names = true;
 		if (!cursor_push(&c, name, n))
 			return -ENAMETOOLONG;
-		next = l->crossings ? mount_at(l->ns, c.path, c.len) : NULL;
+		next = l->crossings ? mount_at(l->ns->table, c.path, c.len) : NULL;
 		if (!next)
 			continue;
 		if (dotdot) {
@@ -197,6 +197,10 @@ static int settle_locked(struct lookup *l)
 				return r;
 			continue;
 		}
+		if (!l->mount->session) {
+			foreign_note(l->pos, l->path, l->len);
+			return -EREMOTE;
+		}
 		r = settle_mount(l);
 		if (r != 1)
 			return r;
@@ -207,9 +211,9 @@ int lookup_settle(struct lookup *l)
 {
 	int r;
 
-	pthread_rwlock_rdlock(&l->ns->lock);
+	pthread_rwlock_rdlock(&l->ns->table->lock);
 	r = settle_locked(l);
-	pthread_rwlock_unlock(&l->ns->lock);
+	pthread_rwlock_unlock(&l->ns->table->lock);
 	return r;
 }
 
@@ -226,24 +230,25 @@ void lookup_cross(struct lookup *l)
 		else if (!path_is_dot(l->path + begin, end - begin))
 			(void)cursor_push(&c, l->path + begin, end - begin);
 	}
-	pthread_rwlock_rdlock(&l->ns->lock);
-	m = mount_at(l->ns, c.path, c.len);
+	pthread_rwlock_rdlock(&l->ns->table->lock);
+	m = mount_at(l->ns->table, c.path, c.len);
 	if (m) {
 		set_mount(l, m);
 		drop(l, l->cross_end);
 		(void)set_pos(l, m->path, m->len);
 	}
-	pthread_rwlock_unlock(&l->ns->lock);
+	pthread_rwlock_unlock(&l->ns->table->lock);
 }
 
-int lookup_init(struct lookup *l, struct gofer_namespace *ns, const char *path)
+int lookup_init_at(struct lookup *l, struct gofer_namespace *ns, struct gofer_place *from,
+		   const char *path)
 {
 	size_t len = strlen(path);
-	int r = 0;
+	int r;
 
 	l->ns = ns;
 	l->mount = NULL;
-	l->cwd = NULL;
+	l->base = NULL;
 	l->links = 0;
 	l->missing = l->crossings = false;
 	l->len = l->pos_len = 0;
@@ -253,26 +258,37 @@ int lookup_init(struct lookup *l, struct gofer_namespace *ns, const char *path)
 		return -ENAMETOOLONG;
 	memcpy(l->path, path, len);
 	l->len = len;
-	pthread_rwlock_rdlock(&ns->lock);
 	if (path[0] == '/') {
+		pthread_rwlock_rdlock(&ns->table->lock);
 		drop(l, 0);
 		r = go_to(l, "/", 1);
-	} else {
-		set_mount(l, ns->cwd->mount);
-		if (ns->cwd->handle)
-			l->cwd = cwd_ref(ns->cwd);
-		r = set_pos(l, ns->cwd->path, strlen(ns->cwd->path));
+		pthread_rwlock_unlock(&ns->table->lock);
+		return r;
 	}
-	pthread_rwlock_unlock(&ns->lock);
+	if (from) {
+		(void)gofer_place_ref(from);
+	} else {
+		pthread_rwlock_rdlock(&ns->lock);
+		from = gofer_place_ref(ns->cwd);
+		pthread_rwlock_unlock(&ns->lock);
+	}
+	pthread_rwlock_rdlock(&ns->table->lock);
+	set_mount(l, from->mount);
+	pthread_rwlock_unlock(&ns->table->lock);
+	r = set_pos(l, from->path, strlen(from->path));
+	if (from->handle)
+		l->base = from;
+	else
+		gofer_place_unref(from);
 	return r;
 }
 
 void lookup_deinit(struct lookup *l)
 {
 	mount_unref(l->mount);
-	cwd_unref(l->cwd);
+	gofer_place_unref(l->base);
 	l->mount = NULL;
-	l->cwd = NULL;
+	l->base = NULL;
 }
 
 /* Whether path[begin..end) is exactly one component. */
@@ -300,7 +316,7 @@ static int count_link(struct lookup *l)
 	return ++l->links > MAX_LINKS ? -ELOOP : 0;
 }
 
-/* With ns->lock: whether one of the components that end within `limit` is a mount point. */
+/* With the table's lock: whether one of the components that end within `limit` is a mount point. */
 static bool enters_mount(struct lookup *l, size_t limit)
 {
 	size_t at = 0, begin, end;
@@ -318,7 +334,7 @@ static bool enters_mount(struct lookup *l, size_t limit)
 		}
 		if (!cursor_push(&c, l->path + begin, end - begin))
 			return false;
-		if (mount_at(l->ns, c.path, c.len))
+		if (mount_at(l->ns->table, c.path, c.len))
 			return true;
 	}
 	return false;
@@ -342,10 +358,10 @@ int lookup_followed(struct lookup *l, Gofer__Followed *const *followed, size_t n
 		if (l->crossings) {
 			bool crossed;
 
-			pthread_rwlock_rdlock(&l->ns->lock);
+			pthread_rwlock_rdlock(&l->ns->table->lock);
 			crossed = enters_mount(l, i + 1 < n ? followed[i + 1]->end
 							    : MIN(walked, l->len));
-			pthread_rwlock_unlock(&l->ns->lock);
+			pthread_rwlock_unlock(&l->ns->table->lock);
 			if (crossed)
 				return LOOKUP_CROSSED;
 		}
@@ -353,7 +369,7 @@ int lookup_followed(struct lookup *l, Gofer__Followed *const *followed, size_t n
 	return 0;
 }
 
-/* With ns->lock: ".." of the mount's root. */
+/* With the table's lock: ".." of the mount's root. */
 static int leave(struct lookup *l)
 {
 	struct cursor c;
@@ -398,9 +414,9 @@ int lookup_stop(struct lookup *l, const Gofer__Stop *stop)
 		return r;
 	if (!is_component(l, stop->begin, stop->end))
 		return -EPROTO;
-	pthread_rwlock_rdlock(&l->ns->lock);
+	pthread_rwlock_rdlock(&l->ns->table->lock);
 	r = stop_locked(l, stop);
-	pthread_rwlock_unlock(&l->ns->lock);
+	pthread_rwlock_unlock(&l->ns->table->lock);
 	return r;
 }
 

@@ -1,14 +1,15 @@
 /*
- * message.c - the words for the calling thread's last failure.
+ * message.c - the words for the calling thread's last failure, and where it led if that was elsewhere.
  *
  * Most failures are ENOENT that nobody asks about (programs probe for files), so the usual message
  * is kept in pieces and put together by gofer_message() only.
  */
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "client/session.h"
+#include "client/namespace.h"
 #include "common/path.h"
 
 static _Thread_local struct {
@@ -55,6 +56,25 @@ const char *gofer_message(void)
 		 strerror_r(-last.error, words, sizeof(words)));
 	last.op = NULL;
 	return last.text;
+}
+
+static _Thread_local char foreign[3 * PATH_MAX];
+
+void foreign_note(const char *pos, const char *path, size_t len)
+{
+	size_t n = strlen(pos);
+
+	n = n > 1 ? n : 0;
+	memcpy(foreign, pos, n);
+	if (len || n == 0)
+		foreign[n++] = '/';
+	memcpy(foreign + n, path, len);
+	foreign[n + len] = '\0';
+}
+
+const char *gofer_foreign_path(void)
+{
+	return foreign;
 }
 
 const char *gofer_version(void)

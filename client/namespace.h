@@ -1,5 +1,5 @@
 /*
- * namespace.h - inside libgofer: mounts, the current directory, and lookups through them.
+ * namespace.h - inside libgofer: mounts, places, views, and lookups through them.
  *
  * Mental model. The server walks paths inside one filesystem and stops where only the client can
  * know how to go on; the client knows where filesystems are mounted. A *lookup* is the state of one
@@ -9,9 +9,16 @@
  * front of such a cut may only be cancelled against a name that the server has walked without
  * meeting a link, so that prefix is asked about first.
  *
- * Locks: ns->lock guards the table of mounts and the current directory, and is never held during a
- * request. Mounts and current directories are reference-counted, so that a lookup keeps what it
- * started with.
+ * A namespace is a *view* of a table of mounts that it may share with other views; its own are a
+ * current directory and a umask: what a process has beside its mount namespace. A *place* is a
+ * directory held open by a handle of the server, to start from: a current directory is one.
+ *
+ * A *foreign* mount belongs to somebody else than a server (a kernel's /proc, say): a lookup that
+ * comes there ends with -EREMOTE, and the view remembers where it would have gone on.
+ *
+ * Locks: table->lock guards the list of mounts, ns->lock the current directory; neither is held
+ * during a request, nor one inside the other. Mounts and places are reference-counted, so that a
+ * lookup keeps what it started with.
  */
 #pragma once
 
@@ -29,45 +36,54 @@ enum {
 
 struct mount {
 	_Atomic unsigned refs;
-	struct gofer_session *session;
+	struct gofer_session *session; /* NULL: foreign */
 	uint32_t fs_id, follow;
 	bool read_only, donate;
 	size_t len;
 	char path[]; /* absolute, normalised: "/" or "/a/b" */
 };
 
-struct cwd {
+struct gofer_place {
 	_Atomic unsigned refs;
 	struct mount *mount; /* NULL: a directory that only mounts make */
 	uint64_t handle;     /* 0: the mount's root */
-	char path[];         /* absolute, normalised: what it was called when it was entered */
+	char path[];         /* absolute, normalised: what it was called when it was opened */
 };
 
-struct gofer_namespace {
+struct mount_table {
+	_Atomic unsigned refs; /* views */
 	pthread_rwlock_t lock;
 	struct mount **mounts;
 	size_t n_mounts;
-	struct cwd *cwd;
+};
+
+struct gofer_namespace {
+	struct mount_table *table;
+	pthread_rwlock_t lock;
+	struct gofer_place *cwd;
 	_Atomic mode_t umask;
 };
 
 struct mount *mount_ref(struct mount *m);
 void mount_unref(struct mount *m);
-struct cwd *cwd_ref(struct cwd *c);
-void cwd_unref(struct cwd *c);
-/* With ns->lock. The mount exactly at, or covering, an absolute normalised path; NULL. */
-struct mount *mount_at(struct gofer_namespace *ns, const char *path, size_t len);
-struct mount *mount_over(struct gofer_namespace *ns, const char *path, size_t len);
+/* message.c: what gofer_foreign_path() says. */
+void foreign_note(const char *pos, const char *path, size_t len);
+
+/* NULL without memory; then the handle is still the caller's. */
+struct gofer_place *place_new(struct mount *mount, uint64_t handle, const char *path);
+/* With table->lock. The mount exactly at, or covering, an absolute normalised path; NULL. */
+struct mount *mount_at(struct mount_table *table, const char *path, size_t len);
+struct mount *mount_over(struct mount_table *table, const char *path, size_t len);
 /* Whether mounts lie below a path; the path itself does not count. */
-bool mounts_below(struct gofer_namespace *ns, const char *path, size_t len);
+bool mounts_below(struct mount_table *table, const char *path, size_t len);
 
 /* ---- lookup.c ---- */
 
 struct lookup {
 	struct gofer_namespace *ns;
-	struct mount *mount; /* NULL: synthetic directory `pos` */
-	struct cwd *cwd;     /* the base, where it is the current directory */
-	bool crossings;      /* other mounts lie below this one */
+	struct mount *mount;      /* NULL: synthetic directory `pos` */
+	struct gofer_place *base; /* where it is not the mount's root */
+	bool crossings;           /* other mounts lie below this one */
 	bool missing; /* with -ENOENT: a last name in a synthetic directory, so that creating it is
 			 EROFS */
 	unsigned links;
@@ -84,7 +100,13 @@ enum {
 	LOOKUP_TOO_LARGE = 4, /* path_call() with inline_only */
 };
 
-int lookup_init(struct lookup *l, struct gofer_namespace *ns, const char *path);
+/* A relative path starts at `from`, or with NULL at the current directory. The empty path is -ENOENT. */
+int lookup_init_at(struct lookup *l, struct gofer_namespace *ns, struct gofer_place *from,
+		   const char *path);
+static inline int lookup_init(struct lookup *l, struct gofer_namespace *ns, const char *path)
+{
+	return lookup_init_at(l, ns, NULL, path);
+}
 void lookup_deinit(struct lookup *l);
 #define _cleanup_lookup_ _cleanup_(lookup_deinit)
 /* Enters and leaves mounts as far as the text alone says. 0, LOOKUP_SYNTHETIC, LOOKUP_VERIFY,

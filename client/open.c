@@ -128,27 +128,30 @@ static int file_new(struct lookup *l, uint32_t wire, int flags, struct gofer_rep
 	return 0;
 }
 
-static int open_path(struct gofer_namespace *ns, const char *path, int flags, mode_t mode,
-		     struct gofer_file **ret_file)
+/* What an open becomes: whether a handle is wanted beside a donated descriptor, and what came. */
+struct opening {
+	struct lookup lookup;
+	uint32_t wire;
+	struct gofer_reply reply;
+};
+
+/* One Open. `handled`: wire flags with which a handle is wanted beside the descriptor. */
+static int open_call(struct opening *o, struct gofer_namespace *ns, const char *path, int flags,
+		     mode_t mode, uint32_t handled)
 {
 	const uint32_t creates = GOFER__OPEN_FLAG__OPEN_CREATE | GOFER__OPEN_FLAG__OPEN_TMPFILE;
 	const uint32_t places = GOFER__OPEN_FLAG__OPEN_PATH | GOFER__OPEN_FLAG__OPEN_DIRECTORY;
-	/* What a donated descriptor might not carry needs the handle beside it. */
-	const uint32_t handled = GOFER__OPEN_FLAG__OPEN_WRITE | GOFER__OPEN_FLAG__OPEN_SYNC |
-				 GOFER__OPEN_FLAG__OPEN_DSYNC;
 	Gofer__OpenRequest m = GOFER__OPEN_REQUEST__INIT;
 	Gofer__Path where = GOFER__PATH__INIT;
-	_cleanup_lookup_ struct lookup l;
 	struct path_call c = { .type = RPC_TYPE_Open,
 			       .message = &m.base,
-			       .lookup = { &l },
+			       .lookup = { &o->lookup },
 			       .path = { &where },
 			       .fd = -1 };
-	struct gofer_reply reply;
 	uint32_t wire = 0;
 	int r;
 
-	r = lookup_init(&l, ns, path);
+	r = lookup_init(&o->lookup, ns, path);
 	if (r == 0)
 		r = open_flags(flags, &wire);
 	if (r < 0)
@@ -167,16 +170,81 @@ static int open_path(struct gofer_namespace *ns, const char *path, int flags, mo
 				    : (uint32_t)(GOFER__OPEN_FLAG__OPEN_DONATE |
 						 GOFER__OPEN_FLAG__OPEN_ONLY_DONATED);
 	c.stop_at_last = flags & O_NOFOLLOW ? -ELOOP : 0;
-	r = path_call(&c, &reply);
+	o->wire = wire;
+	r = path_call(&c, &o->reply);
 	if (r == LOOKUP_SYNTHETIC)
 		return wire & (creates | GOFER__OPEN_FLAG__OPEN_WRITE) ? -EISDIR : -EACCES;
-	if (r < 0)
-		return r;
-	r = file_new(&l, wire, flags, &reply, ret_file);
-	if (r < 0)
-		gofer_handle_close(l.mount->session, ((Gofer__OpenReply *)reply.message)->handle);
-	gofer_reply_free(&reply);
 	return r;
+}
+
+static int open_path(struct gofer_namespace *ns, const char *path, int flags, mode_t mode,
+		     struct gofer_file **ret_file)
+{
+	/* What a donated descriptor might not carry needs the handle beside it. */
+	const uint32_t handled = GOFER__OPEN_FLAG__OPEN_WRITE | GOFER__OPEN_FLAG__OPEN_SYNC |
+				 GOFER__OPEN_FLAG__OPEN_DSYNC;
+	struct opening o;
+	int r;
+
+	r = open_call(&o, ns, path, flags, mode, handled);
+	if (r == 0) {
+		r = file_new(&o.lookup, o.wire, flags, &o.reply, ret_file);
+		if (r < 0)
+			gofer_handle_close(o.lookup.mount->session,
+					   ((Gofer__OpenReply *)o.reply.message)->handle);
+		gofer_reply_free(&o.reply);
+	}
+	lookup_deinit(&o.lookup);
+	return r;
+}
+
+/* ---- for those who pass descriptors on ---- */
+
+/* What came, as what the kernel can use. The handle is used or closed. */
+static int take_opened(struct opening *o, struct gofer_opened *ret_opened)
+{
+	const Gofer__OpenReply *m = (const Gofer__OpenReply *)o->reply.message;
+	struct gofer_opened opened = { .fd = -1 };
+	char path[PATH_MAX];
+	int r = 0;
+
+	attr_to_stat(m->attr, &opened.st);
+	if (o->reply.fd >= 0 && !usable(o->reply.fd, o->wire))
+		r = -EOPNOTSUPP;
+	else if (S_ISREG(m->attr->mode) && o->reply.fd < 0 &&
+		 !(o->wire & GOFER__OPEN_FLAG__OPEN_PATH))
+		r = -ENODATA;
+	/* A directory deeper than PATH_MAX is still a place: what may lie below it is not known. */
+	if (r == 0 && m->handle) {
+		if (lookup_absolute(&o->lookup, path) < 0)
+			memcpy(path, o->lookup.mount->path, o->lookup.mount->len + 1);
+		opened.place = place_new(o->lookup.mount, m->handle, path);
+		r = opened.place ? 0 : -ENOMEM;
+	}
+	if (r < 0) {
+		gofer_handle_close(o->lookup.mount->session, m->handle);
+		return r;
+	}
+	if (o->reply.fd >= 0)
+		opened.fd = TAKE_FD(o->reply.fd);
+	*ret_opened = opened;
+	return 0;
+}
+
+int gofer_open_descriptor(struct gofer_namespace *ns, const char *path, int flags, mode_t mode,
+			  struct gofer_opened *ret_opened)
+{
+	struct opening o;
+	int r;
+
+	r = open_call(&o, ns, path, flags, mode,
+		      flags & O_EXCL ? 0 : (uint32_t)GOFER__OPEN_FLAG__OPEN_TMPFILE);
+	if (r == 0) {
+		r = take_opened(&o, ret_opened);
+		gofer_reply_free(&o.reply);
+	}
+	lookup_deinit(&o.lookup);
+	return r < 0 ? fail_path(r, "open", path) : 0;
 }
 
 int gofer_open(struct gofer_namespace *ns, const char *path, int flags, mode_t mode,

@@ -70,7 +70,7 @@ static int fill_path(Gofer__Path *p, struct lookup *l, const struct rpc_info *rp
 	if (l->len > PATH_MAX - 1)
 		return -ENAMETOOLONG;
 	p->fs_id = l->mount->fs_id;
-	p->base_handle = l->cwd ? l->cwd->handle : 0;
+	p->base_handle = l->base ? l->base->handle : 0;
 	p->path.data = (uint8_t *)l->path;
 	p->path.len = l->len;
 	p->follow =
@@ -258,7 +258,7 @@ static bool names_root(const struct path_call *c, const struct rpc_info *rpc, un
 {
 	const struct lookup *l = c->lookup[i];
 
-	return c->at_root && l->len == 0 && !l->cwd && names_here(rpc, i);
+	return c->at_root && l->len == 0 && !l->base && names_here(rpc, i);
 }
 
 /* All that comes before the request: 0 to send it, 1 to begin again, -errno. */
