@@ -10,9 +10,8 @@
  *     garbage [-n FRAMES] [-s SEED]      on filesystems "t" (read-only) and "s"
  */
 #include <signal.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 
+#include "tests/integration/bystander.h"
 #include "tests/integration/raw.h"
 
 enum { ANSWER_MS = 5000, PER_SESSION = 400 };
@@ -22,56 +21,6 @@ static uint32_t scratch_id;   /* "s": may be changed */
 static uint64_t known_handle; /* of the last Open that succeeded in this session */
 static uint64_t rng;
 static uint8_t packet[FRAME_MAX_PACKET * 2];
-
-/* ---- the bystander ---- */
-
-struct bystander {
-	_Atomic bool stop;
-	_Atomic uint64_t calls, errors, longest_ns;
-	pid_t pid;
-};
-
-static struct bystander *bystander_start(void)
-{
-	struct bystander *b =
-		mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int ready[2];
-	char byte;
-	pid_t pid;
-
-	if (b == MAP_FAILED || pipe2(ready, O_CLOEXEC) < 0)
-		die("bystander");
-	pid = fork();
-	if (pid < 0)
-		die("fork");
-	if (pid == 0) {
-		struct gofer_session *s = session_connect();
-		struct gofer_namespace *ns = namespace_of(s, "t", NULL);
-		const struct timespec pace = { .tv_nsec = 500000 };
-		struct stat st;
-
-		if (write(ready[1], "r", 1) != 1)
-			_exit(1);
-		while (!b->stop) {
-			uint64_t start = clock_ns(), took;
-
-			b->errors += gofer_stat(ns, "/steady", 0, &st) != 0 || st.st_size != 6;
-			took = clock_ns() - start;
-			b->longest_ns = MAX(b->longest_ns, took);
-			b->calls++;
-			clock_nanosleep(CLOCK_MONOTONIC, 0, &pace, NULL);
-		}
-		gofer_namespace_free(ns);
-		gofer_session_close(s);
-		_exit(0);
-	}
-	close(ready[1]);
-	if (read(ready[0], &byte, 1) != 1)
-		die("the bystander could not connect");
-	b->pid = pid; /* the page is shared: not before the child has left this function */
-	close(ready[0]);
-	return b;
-}
 
 /* ---- named cases ---- */
 
@@ -678,7 +627,7 @@ int main(int argc, char **argv)
 
 	signal(SIGPIPE, SIG_IGN);
 	rng = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
-	b = bystander_start();
+	b = bystander_start("t");
 	fd_close(raw_session("t", &fs_id));
 	fd_close(raw_session("s", &scratch_id));
 	(void)server_settles(3, ANSWER_MS, &before); /* front, monitor, the bystander's */
@@ -718,9 +667,7 @@ int main(int argc, char **argv)
 	      sum_before.threads, sum_after.threads);
 	check(sum_after.rss <= sum_before.rss + (PROOF_SANITIZED ? 65536 : 1024),
 	      "memory: %lu KiB before, %lu KiB after", sum_before.rss, sum_after.rss);
-	b->stop = true;
-	settled = waitpid(b->pid, &status, 0) == b->pid && status == 0;
-	check(settled, "the bystander ended well (status %#x)", status);
+	check(bystander_stop(b, &status), "the bystander ended well (status %#x)", status);
 	check(b->errors == 0 && b->calls > 100, "it was served %lu times, %lu errors", b->calls,
 	      b->errors);
 	check(b->longest_ns < UINT64_C(1000000000), "its longest wait: %.1f ms",

@@ -1,0 +1,723 @@
+/*
+ * attack_identity.c - as whom a request runs: who the connection is, who it may be, and that nobody
+ * else's rights are ever lent to it (S34, S58, S93 to S104, S134).
+ *
+ * Where the rule is the kernel's, the kernel is asked: a child that has become the user does the
+ * same system call in the same tree, and the two answers must be one.
+ *
+ *     attack_identity DIRECTORY      prepared and served by attack.sh; for root also with
+ *         "del"  delegates, uids and gids 0-9999, to anybody who connects
+ *         "na"   delegates, uids and gids 1000-2000
+ *         "sq"   squashes to 1500:1500
+ */
+#include <grp.h>
+#include <sys/ptrace.h>
+#include <sys/sysmacros.h>
+
+#include "tests/integration/guard.h"
+
+enum { ALICE = 1600, BOB = 1601, TEAM = 1700 };
+
+static uint32_t del, na, sq;
+
+static void find_filesystems(void)
+{
+	del = guard_filesystem("del");
+	na = guard_filesystem("na");
+	sq = guard_filesystem("sq");
+}
+
+static Gofer__Path as(uint32_t identity, uint32_t fs, const char *name)
+{
+	Gofer__Path p = path_of(fs, name);
+
+	p.identity = identity;
+	return p;
+}
+
+/* The owner of a file on the host, "uid:gid". */
+static const char *owner(const char *host)
+{
+	static char text[4][32];
+	static unsigned next;
+	struct stat st;
+	char *s = text[++next % 4];
+
+	if (lstat(host, &st) < 0)
+		snprintf(s, sizeof(text[0]), "%s", strerror(errno));
+	else
+		snprintf(s, sizeof(text[0]), "%u:%u", st.st_uid, st.st_gid);
+	return s;
+}
+
+static const char *del_path(const char *name)
+{
+	char below[256];
+
+	snprintf(below, sizeof(below), "del/%s", name);
+	return in_dir(guard_dir, below);
+}
+
+/* A file on the host, made by root for somebody. */
+static const char *host_file(const char *name, uid_t uid, gid_t gid, mode_t mode)
+{
+	const char *host = del_path(name);
+	int fd = open(host, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+
+	if (fd < 0 || fchown(fd, uid, gid) < 0 || fchmod(fd, mode) < 0)
+		die("%s: %s", host, strerror(errno));
+	fd_close(fd);
+	return host;
+}
+
+/* Becomes the user for good, for a child. */
+static void become(uid_t uid, gid_t gid, const gid_t *groups, size_t n)
+{
+	if (setgroups(n, groups) || setresgid(gid, gid, gid) || setresuid(uid, uid, uid))
+		_exit(255);
+}
+
+/* ---- who may be whom ---- */
+
+static uint64_t keep_listing(uint32_t identity)
+{
+	_cleanup_reply_ struct raw_reply r = RAW_REPLY_NULL;
+	Gofer__ReadDirRequest q = GOFER__READ_DIR_REQUEST__INIT;
+	Gofer__Path p = as(identity, na, "many");
+
+	q.path = &p;
+	q.keep = true;
+	q.max_bytes = 1;
+	if (raw_call(sock, RPC_TYPE_ReadDir, &q, &r) < 0 || r.kind != FRAME_OK)
+		die("ReadDir");
+	return ((Gofer__ReadDirReply *)r.message)->handle;
+}
+
+static void s93_outside_the_range(void)
+{
+	Gofer__CopyRequest copy = GOFER__COPY_REQUEST__INIT;
+
+	find_filesystems();
+	expect("an identity in the range", set_identity(sock, 1, 1500, 1500, NULL, 0), 0);
+	expect("the peer itself is outside of the range",
+	       write_file_at(sock, as(0, na, "root"), 0644, ""), EPERM);
+	expect("the identity makes a file", write_file_at(sock, as(1, na, "mine"), 0644, ""), 0);
+	copy.source = keep_listing(1);
+	copy.dest = 77;
+	expect("a Copy from a kept listing to nowhere", raw_errno(sock, RPC_TYPE_Copy, &copy),
+	       EBADF);
+	expect("does not make the thread the peer",
+	       write_file_at(sock, as(0, na, "root"), 0644, ""), EPERM);
+	(void)close_handle(sock, copy.source);
+	expect("an identity on a volume that squashes",
+	       write_file_at(sock, as(1, sq, "x"), 0644, ""), EPERM);
+	expect("an identity that there is not", write_file_at(sock, as(9, na, "x"), 0644, ""),
+	       EINVAL);
+	expect("an identity beyond every volume's range",
+	       set_identity(sock, 2, 10000, 1500, NULL, 0), EPERM);
+	expect("... by its group", set_identity(sock, 2, 1500, 10000, NULL, 0), EPERM);
+	expect("... by a supplementary group",
+	       set_identity(sock, 2, 1500, 1500, (uint32_t[]){ 1500, 10000 }, 2), EPERM);
+}
+
+static void s95_groups(void)
+{
+	static const uint32_t counts[] = { 0, 1, 32, 20000 };
+	static uint32_t groups[70000];
+	char what[64];
+	int e = 0;
+
+	find_filesystems();
+	host_file("team", 0, TEAM, 0640);
+	for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
+		groups[i] = TEAM + (uint32_t)i % 8000;
+	for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
+		snprintf(what, sizeof(what), "%u groups", counts[i]);
+		expect(what, set_identity(sock, 1, ALICE, ALICE, groups, counts[i]), 0);
+		expect("... and what they may read",
+		       row_call(sock, rpc_find(RPC_TYPE_ReadFile),
+				&(Gofer__Path[]){ as(1, del, "team") }[0], NULL),
+		       counts[i] ? 0 : EACCES);
+		expect("the next request, by somebody without groups",
+		       set_identity(sock, 2, BOB, BOB, NULL, 0)
+			       ?: row_call(sock, rpc_find(RPC_TYPE_ReadFile),
+					   &(Gofer__Path[]){ as(2, del, "team") }[0], NULL),
+		       EACCES);
+	}
+	for (uint32_t id = 3; id < 40 && e == 0; id++)
+		e = set_identity(sock, id, ALICE, ALICE, groups, 20000);
+	expect("all identities of a session together have a limit of groups", e, ENOSPC);
+}
+
+static void s103_changes(void)
+{
+	static const uint32_t team[] = { TEAM };
+	Gofer__SetIdentityRequest gone = GOFER__SET_IDENTITY_REQUEST__INIT;
+	const struct rpc_info *read = rpc_find(RPC_TYPE_ReadFile);
+	Gofer__Path p;
+
+	find_filesystems();
+	host_file("team", 0, TEAM, 0640);
+	p = as(1, del, "team");
+	expect("in the group", set_identity(sock, 1, ALICE, ALICE, team, 1), 0);
+	expect("... the file is read", row_call(sock, read, &p, NULL), 0);
+	expect("taken out of it", set_identity(sock, 1, ALICE, ALICE, NULL, 0), 0);
+	expect("... it is not read by the next request", row_call(sock, read, &p, NULL), EACCES);
+	expect("in again", set_identity(sock, 1, ALICE, TEAM, NULL, 0), 0);
+	expect("... it is", row_call(sock, read, &p, NULL), 0);
+	gone.id = 1;
+	gone.remove = true;
+	expect("the identity forgotten", raw_errno(sock, RPC_TYPE_SetIdentity, &gone), 0);
+	expect("... nothing is done as it", row_call(sock, read, &p, NULL), EINVAL);
+}
+
+/* Somebody else's file, open for reading, is not to be had for more. */
+static void s49_anothers_file(void)
+{
+	const char *host = in_dir(guard_dir, "sq/foreign");
+	Gofer__SetAttrRequest cut = GOFER__SET_ATTR_REQUEST__INIT;
+	struct stat st;
+	Gofer__Path p;
+	uint64_t h;
+
+	find_filesystems();
+	fd_close(open(host, O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
+	h = handle_of(sock, sq, "foreign", OPEN_R);
+	p = path_at(sq, h, "");
+	expect("reopened for writing by its handle", open_at(sock, p, OPEN_W, 0, NULL), EACCES);
+	expect("... for cutting", open_at(sock, p, OPEN_R | OPEN_T, 0, NULL), EACCES);
+	cut.path = &p;
+	cut.mask = GOFER__SET_ATTR_MASK__SET_SIZE;
+	expect("cut by its handle", raw_errno(sock, RPC_TYPE_SetAttr, &cut), EINVAL);
+	row_refuse_all(sock, "a handle for reading", h, sq, "", true);
+	(void)close_handle(sock, h);
+	check(stat(host, &st) == 0 && st.st_uid == 0 && (st.st_mode & 07777) == 0644 && !st.st_size,
+	      "the file is what it was");
+}
+
+/* ---- who connected ---- */
+
+/* Makes `name` through `fd`, which is somebody's session, as a process that is uid:gid. */
+static int make_as(int fd, uid_t uid, gid_t gid, const char *name)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		become(uid, gid, NULL, 0);
+		_exit(write_file_at(fd, as(0, del, name), 0644, "") & 0xff);
+	}
+	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
+}
+
+/* A session that a process of that uid opened, handed to us. */
+static int session_of(uid_t uid)
+{
+	int pair[2], fd;
+	uint8_t byte;
+	unsigned n;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		die("socketpair");
+	pid = fork();
+	if (pid == 0) {
+		become(uid, uid, NULL, 0);
+		fd = guard_session();
+		_exit(raw_send(pair[1], "x", 1, &fd, 1, 0) < 0);
+	}
+	fd_close(pair[1]);
+	if (raw_recv(pair[0], &byte, 1, 10000, &fd, &n) != 1 || fd < 0)
+		die("no session of uid %u", uid);
+	fd_close(pair[0]);
+	(void)waitpid(pid, NULL, 0);
+	return fd;
+}
+
+static void s58_shared_sockets(void)
+{
+	int theirs;
+
+	find_filesystems();
+	expect("root's session, used by uid 1600", make_as(sock, ALICE, ALICE, "by_alice"), 0);
+	check(!strcmp(owner(del_path("by_alice")), "0:0"), "... makes root's file: %s",
+	      owner(del_path("by_alice")));
+	theirs = session_of(ALICE);
+	expect("uid 1600's session, used by root",
+	       write_file_at(theirs, as(0, del, "by_root"), 0644, ""), 0);
+	check(!strcmp(owner(del_path("by_root")), "1600:1600"), "... makes 1600's file: %s",
+	      owner(del_path("by_root")));
+	expect("... which may not register others", set_identity(theirs, 1, BOB, BOB, NULL, 0),
+	       EPERM);
+	expect("... nor root", set_identity(theirs, 1, 0, 0, NULL, 0), EPERM);
+	expect("... nor groups that it does not have",
+	       set_identity(theirs, 1, ALICE, ALICE, (uint32_t[]){ TEAM }, 1), EPERM);
+	fd_close(theirs);
+	(void)unlink(del_path("by_alice"));
+	(void)unlink(del_path("by_root"));
+}
+
+/* ---- as the kernel decides ---- */
+
+struct rule {
+	const char *what;
+	int (*served)(void); /* as identity 1 = ALICE, ALICE, no groups */
+	int (*native)(void);
+	void (*prepare)(void);
+	const char *look; /* whose mode and owner must be equal too, or NULL */
+} * rule;
+
+#define NATIVE(call) ((call) < 0 ? errno : 0)
+
+static int set_attr(const char *name, uint32_t mask, uint32_t mode, uint32_t uid, uint32_t gid)
+{
+	Gofer__SetAttrRequest q = GOFER__SET_ATTR_REQUEST__INIT;
+	Gofer__Path p = as(1, del, name);
+
+	q.path = &p;
+	q.mask = mask;
+	q.mode = mode;
+	q.uid = uid;
+	q.gid = gid;
+	return raw_errno(sock, RPC_TYPE_SetAttr, &q);
+}
+
+static int remove_name(const char *name)
+{
+	Gofer__UnlinkRequest q = GOFER__UNLINK_REQUEST__INIT;
+	Gofer__Path p = as(1, del, name);
+
+	q.path = &p;
+	return raw_errno(sock, RPC_TYPE_Unlink, &q);
+}
+
+static int move(const char *from, const char *to)
+{
+	Gofer__RenameRequest q = GOFER__RENAME_REQUEST__INIT;
+	Gofer__Path a = as(1, del, from), b = as(1, del, to);
+
+	q.source = &a;
+	q.dest = &b;
+	return raw_errno(sock, RPC_TYPE_Rename, &q);
+}
+
+static int hard_link(const char *from, const char *to)
+{
+	Gofer__LinkRequest q = GOFER__LINK_REQUEST__INIT;
+	Gofer__Path a = as(1, del, from), b = as(1, del, to);
+
+	q.source = &a;
+	q.dest = &b;
+	return raw_errno(sock, RPC_TYPE_Link, &q);
+}
+
+static int create(const char *name, uint32_t mode, uint32_t umask_)
+{
+	_cleanup_reply_ struct raw_reply r = RAW_REPLY_NULL;
+	Gofer__OpenRequest q = GOFER__OPEN_REQUEST__INIT;
+	Gofer__Path p = as(1, del, name);
+	int e;
+
+	q.path = &p;
+	q.flags = OPEN_W | OPEN_C;
+	q.mode = mode;
+	q.umask = umask_;
+	e = raw_call(sock, RPC_TYPE_Open, &q, &r);
+	if (e == 0 && r.kind == FRAME_OK)
+		(void)close_handle(sock, ((Gofer__OpenReply *)r.message)->handle);
+	return outcome(e, &r);
+}
+
+static int native_create(const char *name, mode_t mode, mode_t umask_)
+{
+	int fd;
+
+	umask(umask_);
+	fd = open(del_path(name), O_CREAT | O_WRONLY | O_CLOEXEC, mode);
+	return fd < 0 ? errno : 0;
+}
+
+static int native_time(const char *name)
+{
+	static const struct timespec epoch[2];
+
+	return NATIVE(utimensat(AT_FDCWD, del_path(name), epoch, 0));
+}
+
+/* An ACL for the owner, uid 1601 (rwx) and the rest: as the kernel wants its xattr. */
+static const struct {
+	uint32_t version;
+	struct {
+		uint16_t tag, perm;
+		uint32_t id;
+	} entries[5];
+} __attribute__((packed)) acl = {
+	2,
+	{ { 1, 6, UINT32_MAX },
+	  { 2, 7, BOB },
+	  { 4, 4, UINT32_MAX },
+	  { 16, 7, UINT32_MAX },
+	  { 32, 0, UINT32_MAX } },
+};
+
+static int set_acl(const char *name)
+{
+	_cleanup_reply_ struct raw_reply r = RAW_REPLY_NULL;
+	Gofer__SetXattrRequest q = GOFER__SET_XATTR_REQUEST__INIT;
+	Gofer__Path p = as(1, del, name);
+	int e;
+
+	q.path = &p;
+	q.name = BYTES("system.posix_acl_access");
+	e = raw_call_fd(sock, RPC_TYPE_SetXattr, &q, &acl, sizeof(acl), -1, &r);
+	return outcome(e, &r);
+}
+
+static void prepare_mine(void)
+{
+	host_file("rule", ALICE, ALICE, 0644);
+}
+static void prepare_theirs(void)
+{
+	host_file("rule", BOB, BOB, 0644);
+}
+static void prepare_setid(void)
+{
+	host_file("rule", 0, 0, 04755);
+}
+static void prepare_unreadable(void)
+{
+	host_file("rule", BOB, BOB, 0600);
+}
+static void prepare_group(void) /* the owner is no member of the file's group */
+{
+	host_file("rule", ALICE, TEAM, 02755);
+}
+static void prepare_sticky(void)
+{
+	(void)mkdir(del_path("sticky"), 0755);
+	if (chmod(del_path("sticky"), 01777) < 0)
+		die("chmod");
+	host_file("sticky/rule", BOB, BOB, 0666);
+	(void)unlink(del_path("sticky/moved"));
+}
+static void prepare_sgid_dir(void)
+{
+	(void)unlink(del_path("sgid/rule"));
+	(void)mkdir(del_path("sgid"), 0755);
+	if (chown(del_path("sgid"), 0, TEAM) < 0 || chmod(del_path("sgid"), 02777) < 0)
+		die("sgid");
+}
+static void prepare_acl_dir(void)
+{
+	(void)unlink(del_path("acl/rule"));
+	(void)mkdir(del_path("acl"), 0777);
+	if (chmod(del_path("acl"), 0777) < 0 ||
+	    setxattr(del_path("acl"), "system.posix_acl_default", &acl, sizeof(acl), 0) < 0)
+		printf("  (no ACLs here: %s)\n", strerror(errno));
+}
+
+#define RULE(name, served_call, native_call) \
+	static int served_##name(void)       \
+	{                                    \
+		return served_call;          \
+	}                                    \
+	static int native_##name(void)       \
+	{                                    \
+		return native_call;          \
+	}
+
+enum {
+	MODE = GOFER__SET_ATTR_MASK__SET_MODE,
+	UID = GOFER__SET_ATTR_MASK__SET_UID,
+	GID = GOFER__SET_ATTR_MASK__SET_GID,
+	SIZE = GOFER__SET_ATTR_MASK__SET_SIZE,
+	ATIME = GOFER__SET_ATTR_MASK__SET_ATIME,
+};
+
+RULE(chown_uid, set_attr("rule", UID, 0, BOB, 0), NATIVE(chown(del_path("rule"), BOB, -1)))
+RULE(chown_gid, set_attr("rule", GID, 0, 0, TEAM), NATIVE(chown(del_path("rule"), -1, TEAM)))
+RULE(chmod, set_attr("rule", MODE, 0777, 0, 0), NATIVE(chmod(del_path("rule"), 0777)))
+RULE(chmod_sgid, set_attr("rule", MODE, 02755, 0, 0), NATIVE(chmod(del_path("rule"), 02755)))
+RULE(utimes, set_attr("rule", ATIME, 0, 0, 0), native_time("rule"))
+RULE(truncate, set_attr("rule", SIZE, 0, 0, 0), NATIVE(truncate(del_path("rule"), 0)))
+RULE(link, hard_link("rule", "rule_link"), NATIVE(link(del_path("rule"), del_path("rule_link"))))
+RULE(sticky_unlink, remove_name("sticky/rule"), NATIVE(unlink(del_path("sticky/rule"))))
+RULE(sticky_rename, move("sticky/rule", "sticky/moved"),
+     NATIVE(rename(del_path("sticky/rule"), del_path("sticky/moved"))))
+RULE(sticky_create, create("sticky/rule", 0644, 022), native_create("sticky/rule", 0644, 022))
+RULE(sgid_create, create("sgid/rule", 02775, 0), native_create("sgid/rule", 02775, 0))
+RULE(acl_create, create("acl/rule", 0666, 077), native_create("acl/rule", 0666, 077))
+RULE(acl_set, set_acl("rule"),
+     NATIVE(setxattr(del_path("rule"), "system.posix_acl_access", &acl, sizeof(acl), 0)))
+
+/* The same by the gofer and by a child that has become the user: one errno, one mode, one owner. */
+static void judge(const struct rule *rules, size_t n)
+{
+	find_filesystems();
+	expect("the user", set_identity(sock, 1, ALICE, ALICE, NULL, 0), 0);
+	for (size_t i = 0; i < n; i++) {
+		const struct rule *r = &rules[i];
+		struct stat ours = { 0 }, theirs = { 0 };
+		int got, wanted, status;
+		pid_t pid;
+
+		(void)unlink(del_path("rule_link"));
+		r->prepare();
+		got = r->served();
+		if (r->look)
+			(void)lstat(del_path(r->look), &ours);
+		(void)unlink(del_path("rule_link"));
+		r->prepare();
+		pid = fork();
+		if (pid == 0) {
+			become(ALICE, ALICE, NULL, 0);
+			_exit(r->native() & 0xff);
+		}
+		if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+			die("the child");
+		wanted = WEXITSTATUS(status);
+		if (r->look)
+			(void)lstat(del_path(r->look), &theirs);
+		check(got == wanted && ours.st_mode == theirs.st_mode &&
+			      ours.st_uid == theirs.st_uid && ours.st_gid == theirs.st_gid,
+		      "%-50s %s (kernel: %s), mode %o (%o), group %u (%u)", r->what, word(got),
+		      word(wanted), ours.st_mode & 07777, theirs.st_mode & 07777, ours.st_gid,
+		      theirs.st_gid);
+	}
+	(void)unlink(del_path("rule_link"));
+}
+
+static void s34_links_to_others_files(void)
+{
+	static const struct rule rules[] = {
+		{ "a link to root's set-id program", served_link, native_link, prepare_setid,
+		  NULL },
+		{ "a link to a file that one may not read", served_link, native_link,
+		  prepare_unreadable, NULL },
+		{ "a link to one's own", served_link, native_link, prepare_mine, "rule_link" },
+	};
+
+	judge(rules, ARRAY_SIZE(rules));
+}
+
+static void s96_s98_set_group_id(void)
+{
+	static const struct rule rules[] = {
+		{ "create with set-gid in a set-gid directory", served_sgid_create,
+		  native_sgid_create, prepare_sgid_dir, "sgid/rule" },
+		{ "umask 077 in a directory with a default ACL", served_acl_create,
+		  native_acl_create, prepare_acl_dir, "acl/rule" },
+		{ "an ACL on a set-gid file of another's group", served_acl_set, native_acl_set,
+		  prepare_group, "rule" },
+		{ "set-gid on a file of another's group", served_chmod_sgid, native_chmod_sgid,
+		  prepare_group, "rule" },
+	};
+
+	judge(rules, ARRAY_SIZE(rules));
+}
+
+static void s99_sticky(void)
+{
+	static const struct rule rules[] = {
+		{ "unlink another's in a sticky directory", served_sticky_unlink,
+		  native_sticky_unlink, prepare_sticky, "sticky/rule" },
+		{ "rename it", served_sticky_rename, native_sticky_rename, prepare_sticky,
+		  "sticky/rule" },
+		{ "O_CREAT on it", served_sticky_create, native_sticky_create, prepare_sticky,
+		  "sticky/rule" },
+	};
+
+	judge(rules, ARRAY_SIZE(rules));
+}
+
+static void s100_owners(void)
+{
+	static const struct rule rules[] = {
+		{ "give one's file away", served_chown_uid, native_chown_uid, prepare_mine,
+		  "rule" },
+		{ "... to a foreign group", served_chown_gid, native_chown_gid, prepare_mine,
+		  "rule" },
+		{ "take another's", served_chown_uid, native_chown_uid, prepare_theirs, "rule" },
+		{ "chmod another's", served_chmod, native_chmod, prepare_theirs, "rule" },
+		{ "set another's times", served_utimes, native_utimes, prepare_theirs, "rule" },
+		{ "truncate what one may not write", served_truncate, native_truncate,
+		  prepare_theirs, "rule" },
+	};
+
+	judge(rules, ARRAY_SIZE(rules));
+}
+
+/* Root without capabilities is an owner like any other. */
+static void s102_root_without_capabilities(void)
+{
+	Gofer__MknodRequest m = GOFER__MKNOD_REQUEST__INIT;
+	Gofer__Path p;
+
+	find_filesystems();
+	host_file("private", ALICE, ALICE, 0600);
+	expect("uid 0", set_identity(sock, 1, 0, 0, NULL, 0), 0);
+	p = as(1, del, "private");
+	expect("... does not read another's private file",
+	       row_call(sock, rpc_find(RPC_TYPE_ReadFile), &p, NULL), EACCES);
+	expect("... does not take it", set_attr("private", UID, 0, 0, 0), EPERM);
+	expect("... does not chmod it", set_attr("private", MODE, 0666, 0, 0), EPERM);
+	p = as(1, del, "disk");
+	m.path = &p;
+	m.mode = S_IFBLK | 0600;
+	m.rdev = makedev(8, 0);
+	expect("... makes no device", raw_errno(sock, RPC_TYPE_Mknod, &m), EPERM);
+	check(!strcmp(owner(del_path("private")), "1600:1600"), "the file is still 1600's");
+	(void)unlink(del_path("private"));
+}
+
+/* Another process of the user who runs the server, without root's rights. */
+static void s104_not_traceable(void)
+{
+	char mem[64];
+	uid_t uid = getuid() ?: ALICE;
+	int status = 0, fd, e[3] = { 0 };
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		if (getuid() == 0)
+			become(uid, uid, NULL, 0);
+		e[0] = ptrace(PTRACE_SEIZE, worker, NULL, NULL) < 0 ? errno : 0;
+		snprintf(mem, sizeof(mem), "/proc/%d/mem", worker);
+		fd = open(mem, O_RDWR | O_CLOEXEC);
+		e[1] = fd < 0 ? errno : 0;
+		snprintf(mem, sizeof(mem), "/proc/%d/environ", worker);
+		fd = open(mem, O_RDONLY | O_CLOEXEC);
+		e[2] = fd < 0 ? errno : 0;
+		printf("       ptrace: %s, mem: %s, environ: %s\n", word(e[0]), word(e[1]),
+		       word(e[2]));
+		fflush(stdout);
+		_exit(e[0] == EPERM && e[1] == EACCES && e[2] == EACCES ? 0 : 1);
+	}
+	check(worker > 0 && waitpid(pid, &status, 0) == pid && status == 0,
+	      "uid %u can neither trace the session's process nor read its memory", uid);
+}
+
+/* ---- one session, several users, several threads ---- */
+
+enum { WINDOW = 64 };
+
+static const struct mixed_kind {
+	const char *what;
+	bool squashed, read;
+	uint32_t identity, uid, gid; /* who the new file must belong to */
+	int error;
+} mixed_kinds[] = {
+	{ "squashed", .squashed = true, .uid = 1500, .gid = 1500 },
+	{ "the peer", .uid = 0, .gid = 0 },
+	{ "one user", .identity = 1, .uid = ALICE, .gid = ALICE },
+	{ "the same user, other groups", .identity = 2, .uid = ALICE, .gid = BOB },
+	{ "without the group", .identity = 1, .read = true, .error = EACCES },
+	{ "with the group", .identity = 2, .read = true },
+	{ "an identity on a squashing volume", .identity = 1, .squashed = true, .error = EPERM },
+	{ "an identity that there is not", .identity = 9, .error = EINVAL },
+};
+
+static void send_mixed(const struct mixed_kind *k, uint32_t tag)
+{
+	static uint8_t buf[FRAME_MAX_PACKET];
+	Gofer__WriteFileRequest w = GOFER__WRITE_FILE_REQUEST__INIT;
+	Gofer__ReadFileRequest r = GOFER__READ_FILE_REQUEST__INIT;
+	char name[32];
+	Gofer__Path p;
+	size_t n;
+
+	snprintf(name, sizeof(name), "mixed/f%u", tag % 4096);
+	p = as(k->identity, k->squashed ? sq : del, k->read ? "secret" : name);
+	w.path = r.path = &p;
+	w.mode = 0600;
+	w.sync = tag % 512 == 0;
+	w.exclusive = true;
+	r.count = 100;
+	n = k->read ? raw_request(buf, RPC_TYPE_ReadFile, tag, &r, NULL, 0)
+		    : raw_request(buf, RPC_TYPE_WriteFile, tag, &w, "x", 1);
+	if (raw_send(sock, buf, n, NULL, 0, 0) < 0)
+		die("send");
+}
+
+/* The next file of that name is somebody else's. */
+static void forget_mixed(const struct mixed_kind *k, uint32_t tag)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "%s/mixed/f%u", k->squashed ? "sq" : "del", tag % 4096);
+	if (!k->read)
+		(void)unlink(in_dir(guard_dir, name));
+}
+
+static void s93_mixed(void)
+{
+	static const uint32_t team[] = { TEAM };
+	static uint8_t kinds[4096];
+	const char *wish = getenv("REQUESTS");
+	uint32_t requests = wish ? (uint32_t)strtoul(wish, NULL, 0) : 10000, sent = 0, answered = 0;
+	unsigned wrong = 0;
+	uint64_t seed = 1;
+
+	find_filesystems();
+	host_file("secret", 0, TEAM, 0640);
+	expect("one user", set_identity(sock, 1, ALICE, ALICE, NULL, 0), 0);
+	expect("the same with other groups", set_identity(sock, 2, ALICE, BOB, team, 1), 0);
+	while (answered < requests) {
+		_cleanup_reply_ struct raw_reply r = RAW_REPLY_NULL;
+		const struct mixed_kind *k;
+		const Gofer__Attr *attr;
+
+		while (sent < requests && sent - answered < WINDOW) {
+			kinds[++sent % 4096] =
+				(uint8_t)random_below(&seed, ARRAY_SIZE(mixed_kinds));
+			send_mixed(&mixed_kinds[kinds[sent % 4096]], sent);
+		}
+		if (raw_reply(sock, 10000, &r) < 0 || r.header.tag == 0 || r.header.tag > sent)
+			die("no reply");
+		answered++;
+		k = &mixed_kinds[kinds[r.header.tag % 4096]];
+		attr = r.kind == FRAME_OK && !k->read ? ((Gofer__ObjectReply *)r.message)->attr
+						      : NULL;
+		if (r.error != k->error || (attr && (attr->uid != k->uid || attr->gid != k->gid))) {
+			wrong++;
+			check(wrong > 5, "%s: %s, owner %u:%u", k->what, word(r.error),
+			      attr ? attr->uid : 0, attr ? attr->gid : 0);
+		}
+		forget_mixed(k, r.header.tag);
+	}
+	check(!wrong, "%u requests of several users, mixed: %u as somebody else", requests, wrong);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct attack attacks[] = {
+		{ "S104: the session's process is not traceable, its memory not readable",
+		  s104_not_traceable },
+		{ "S93: an identity that the volume does not allow is not had by any way round",
+		  s93_outside_the_range, .root = true },
+		{ "S93: requests of several users, mixed on one session, never run as another",
+		  s93_mixed, .root = true },
+		{ "S49: a handle of another's file gives no more than reading", s49_anothers_file,
+		  .root = true },
+		{ "S95: many groups, and none of them in the next request", s95_groups,
+		  .root = true },
+		{ "S103: a changed identity counts from the next request on", s103_changes,
+		  .root = true },
+		{ "S58 S134: whoever uses a session's socket, it is who connected",
+		  s58_shared_sockets, .root = true },
+		{ "S34: hard links to others' files are what the kernel lets that user make",
+		  s34_links_to_others_files, .root = true },
+		{ "S96 S98: set-gid directories, default ACLs and ACLs on set-gid files, as the "
+		  "kernel",
+		  s96_s98_set_group_id, .root = true },
+		{ "S99: sticky directories, as the kernel", s99_sticky, .root = true },
+		{ "S100: chown, chmod, times and truncate of what is not one's own, as the kernel",
+		  s100_owners, .root = true },
+		{ "S102: uid 0 without capabilities overrides nothing and makes no device",
+		  s102_root_without_capabilities, .root = true },
+	};
+
+	guard_start(argc, argv);
+	return guard_run(attacks, ARRAY_SIZE(attacks));
+}
