@@ -4,6 +4,8 @@
  *
  *     confinement_view DIRECTORY [VOLUME-OPTION,...]
  *
+ * S56 S102 S104: a worker that was taken over reaches no other file, process, user or capability.
+ *
  * Makes two volumes and a secret in DIRECTORY, confines processes by the very functions that
  * confine the server's workers (monitor_confine, monitor_fork_worker), and lets each make one
  * attempt instead of serving. One process per attempt: seccomp kills the one that tries. Prints a

@@ -117,6 +117,7 @@ static void one_packet(const char *what, bool greeted, size_t len, size_t n_fds,
 	fd_close(sock);
 }
 
+/* S61 S63: lengths that lie, half headers, half frames and bytes behind the last end the session. */
 static void cases_of_framing(void)
 {
 	static const uint32_t lengths[] = { 1,
@@ -166,6 +167,7 @@ static void cases_of_framing(void)
 	one_packet("eight bytes behind the last frame", true, n + 8, 0, MUST_END | MUST_FAIL);
 }
 
+/* S68: unknown requests and flags, requests before Hello, descriptors that do not belong there. */
 static void cases_of_headers(void)
 {
 	char what[96];
@@ -208,6 +210,7 @@ static void cases_of_headers(void)
 		   MUST_END | MUST_FAIL | MAY_PASS);
 }
 
+/* S68: a second Hello, and versions that there are not. */
 static void cases_of_hello(void)
 {
 	static const uint32_t versions[] = { 0, 2, UINT32_MAX };
@@ -236,7 +239,7 @@ static void cases_of_hello(void)
 	}
 }
 
-/* Bodies that are small on the wire and would be large in memory, or deep on the stack. */
+/* S67: bodies that are small on the wire and would be large in memory, or deep on the stack. */
 static void cases_of_protobuf(void)
 {
 	static uint8_t body[FRAME_MAX_BODY];
@@ -294,6 +297,7 @@ static void cases_of_protobuf(void)
 	}
 }
 
+/* S69: a tag that is used twice is answered twice, or refused. */
 static void case_duplicate_tags(void)
 {
 	int sock = raw_session(NULL, NULL), answers = 0, verdict = 0;
@@ -330,6 +334,7 @@ static void case_duplicate_tags(void)
 	fd_close(sock);
 }
 
+/* S69: a Cancel of what is not in flight harms nobody. */
 static void case_cancel(void)
 {
 	Gofer__CancelRequest q = GOFER__CANCEL_REQUEST__INIT;
@@ -365,6 +370,7 @@ static void case_no_reply(void)
 	fd_close(sock);
 }
 
+/* S70: 100,000 Closes of nothing that want no reply. */
 static void case_close_flood(void)
 {
 	enum { FLOOD = 100000 };
@@ -388,8 +394,7 @@ static void case_close_flood(void)
 	fd_close(sock);
 }
 
-/* Asks and never reads: the server must stop reading from it, and must not gather replies for it.
- */
+/* S78: a client that asks and never reads is not read from any more, and nothing is gathered for it. */
 static void case_never_reads(void)
 {
 	static struct process_list before, after;
@@ -576,6 +581,7 @@ static bool take_replies(int sock, struct tally *t, int timeout_ms, bool to_end)
 	}
 }
 
+/* S63: 100,000 random frames, most of them valid ones with bytes flipped, cut, or with lies in them. */
 static void random_frames(uint64_t frames, struct tally *t)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);

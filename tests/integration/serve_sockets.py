@@ -99,6 +99,7 @@ def passed_by_a_service_manager():
 
 
 def limits_of_sessions():
+    """S77: sessions of the server and of one user are counted, and refused beyond their limits."""
     for option in "--max-sessions", "--max-sessions-per-uid":
         p = serve_ready("--listen", "unix:" + PATH, option, "2")
         held = [connect(), connect()]

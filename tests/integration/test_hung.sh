@@ -1,4 +1,5 @@
 #!/bin/bash
+# S46 S69 S83: cancel, close, ping, other clients and the end go on while all threads of a session wait for hung storage.
 # Storage that hangs in the kernel holds up nobody but who waits for it; leaving and SIGTERM end it all the same.
 # run: alone
 . "$(dirname "$0")/lib.sh"

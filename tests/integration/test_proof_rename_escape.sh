@@ -1,5 +1,5 @@
 #!/bin/bash
-# S16 S17 S19: renames and exchanges race with requests that pass through them; nothing outside is reached or changed.
+# S16 S19: renames and exchanges race with requests that pass through them; nothing outside is reached or changed.
 . "$(dirname "$0")/lib.sh"
 prog=$BUILD/tests/stress/rename_escape
 [ -x "$prog" ] || fail "$prog is not built"

@@ -16,6 +16,7 @@ refuses() { # status, words, arguments: one line on stderr, nothing on stdout
 	case $out in *"$words"*) ;; *) fail "serve $*: '$out' does not say '$words'" ;; esac
 }
 
+# S10 S13 S139: what cannot be served, is served twice, or is not an option, is refused at the start, in words.
 S="--listen unix:$T/s"
 refuses 2 "nothing to serve"
 refuses 2 "unknown option" -v a --frobnicate

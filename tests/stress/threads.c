@@ -1,6 +1,8 @@
 /*
  * threads.c - many threads on one session, on both sides of it.
  *
+ * S105: handles are closed by one thread while others use them.
+ *
  *     threads [-t THREADS] [-n OPERATIONS of each] [-s SEED]
  *
  * The server's session runs in a forked process, unconfined, over a socket pair; this process has

@@ -171,7 +171,7 @@ static void error(struct fake *f, const struct frame *q)
 	fake_error(f, q, error_number);
 }
 
-Test(client_hostile, error_numbers_out_of_range_become_eio)
+Test(client_hostile, S75_error_numbers_out_of_range_become_eio)
 {
 	static const uint32_t numbers[] = { 0, 4096, 1u << 31, UINT32_MAX, 523 };
 	struct fake *f = fake_start(error, NULL);
@@ -225,7 +225,7 @@ static int open_plain(struct fake *f)
 	return r;
 }
 
-Test(client_hostile, s48_only_regular_files_of_the_access_asked_for_are_taken)
+Test(client_hostile, S48_only_regular_files_of_the_access_asked_for_are_taken)
 {
 	struct fake *f;
 	int p[2], sock[2];
@@ -268,7 +268,7 @@ Test(client_hostile, s48_only_regular_files_of_the_access_asked_for_are_taken)
 	refuses(donate, open_donated);
 }
 
-Test(client_hostile, s48_received_descriptors_are_close_on_exec)
+Test(client_hostile, S48_received_descriptors_are_close_on_exec)
 {
 	struct gofer_reply reply;
 	struct fake *f;
@@ -311,7 +311,7 @@ static void two_descriptors(struct fake *f, const struct frame *q)
 	(void)sendmsg(f->peer, &msg, MSG_NOSIGNAL);
 }
 
-Test(client_hostile, s48_more_descriptors_than_one_end_the_session)
+Test(client_hostile, S48_more_descriptors_than_one_end_the_session)
 {
 	refuses(two_descriptors, open_donated);
 }
@@ -328,7 +328,7 @@ static rlim_t set_nofile(rlim_t n)
 	return old;
 }
 
-Test(client_hostile, s54_a_full_descriptor_table_is_emfile_and_the_handle_is_closed)
+Test(client_hostile, S54_a_full_descriptor_table_is_emfile_and_the_handle_is_closed)
 {
 	struct fake *f;
 	rlim_t old;
@@ -393,7 +393,7 @@ static int list_all(struct fake *f)
 	return r;
 }
 
-Test(client_hostile, s71_directory_entries_with_impossible_names_end_the_session)
+Test(client_hostile, S71_directory_entries_with_impossible_names_end_the_session)
 {
 	static char long_name[256];
 	static const struct {
@@ -413,7 +413,7 @@ Test(client_hostile, s71_directory_entries_with_impossible_names_end_the_session
 	}
 }
 
-Test(client_hostile, s71_directories_that_do_not_advance_end_the_session)
+Test(client_hostile, S71_directories_that_do_not_advance_end_the_session)
 {
 	entry_name = "x";
 	entry_len = 1;
@@ -563,7 +563,7 @@ Test(client_hostile, lists_of_links_that_cannot_be_end_the_session)
 	}
 }
 
-Test(client_hostile, s37_a_chain_of_links_without_end_is_eloop_after_forty)
+Test(client_hostile, S37_a_chain_of_links_without_end_is_eloop_after_forty)
 {
 	struct fake *f = fake_start(stop, NULL);
 

@@ -45,7 +45,7 @@ Test(handle, a_closed_number_is_never_valid_again_S15)
 	handle_table_deinit(&t);
 }
 
-Test(handle, a_close_during_use_closes_the_descriptor_only_afterwards)
+Test(handle, a_close_during_use_closes_the_descriptor_only_afterwards_S69_S105)
 {
 	struct handle_table t;
 	struct handle *h;

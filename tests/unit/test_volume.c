@@ -95,7 +95,7 @@ Test(volume, names_of_dot_and_root)
 	volume_deinit(&v);
 }
 
-Test(volume, refusals_say_what_to_do)
+Test(volume, S139_refusals_say_what_to_do)
 {
 	refused("", "directory is missing");
 	refused(":n", "directory is missing");
@@ -215,7 +215,7 @@ static int check_two(const char *first, const char *second, struct serve_error *
 	return r;
 }
 
-Test(volume_open, two_of_one_name)
+Test(volume_open, S139_two_of_one_name)
 {
 	struct serve_error error = {};
 
