@@ -48,6 +48,9 @@ CLIENT_O := $(call objects,client/*.c)
 CLI_O := $(call objects,client/cli/*.c)
 UNIT_T := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 PROG_T := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/integration/*.c tests/stress/*.c tests/bench/*.c))
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_O := $(call objects,$(filter-out tests/fuzz/fuzz_%.c tests/fuzz/replay.c tests/fuzz/seeds.c,$(wildcard tests/fuzz/*.c)))
+FUZZ_T := $(BUILD)/tests/fuzz/seeds $(FUZZERS:%=$(BUILD)/tests/fuzz/replay-%)
 LIB_O := $(COMMON_O) $(PROTO_O)
 MAN := $(patsubst client/cli/man/%.scd,$(BUILD)/man/%,$(wildcard client/cli/man/*.scd))
 SHARED := $(BUILD)/libgofer.so.$(VERSION)
@@ -140,8 +143,23 @@ $(PROG_T): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TESTED)
 	@$(if $(V),,echo "  LINK  $@")
 	$(Q)$(CC) $^ $(ALL_LDFLAGS) $(PKG_LIBS) -o $@
 
+# Fuzz targets: as programs that replay files, and (with clang) as fuzzers; and what makes their seeds.
+$(BUILD)/fuzz.a: $(FUZZ_O)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+$(FUZZERS:%=$(BUILD)/tests/fuzz/replay-%): $(BUILD)/tests/fuzz/replay-%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o \
+		$(BUILD)/fuzz.a $(TESTED)
+	@$(if $(V),,echo "  LINK  $@")
+	$(Q)$(CC) $^ $(ALL_LDFLAGS) $(PKG_LIBS) -o $@
+$(FUZZERS:%=$(BUILD)/tests/fuzz/fuzz-%): $(BUILD)/tests/fuzz/fuzz-%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/fuzz.a $(TESTED)
+	@$(if $(V),,echo "  LINK  $@")
+	$(Q)$(CC) $^ $(ALL_LDFLAGS) -fsanitize=fuzzer $(PKG_LIBS) -o $@
+$(BUILD)/tests/fuzz/seeds: $(BUILD)/tests/fuzz/seeds.o $(BUILD)/fuzz.a $(TESTED)
+	@$(if $(V),,echo "  LINK  $@")
+	$(Q)$(CC) $^ $(ALL_LDFLAGS) $(PKG_LIBS) -o $@
+
 unit-programs: $(UNIT_T)
-test-programs: $(PROG_T) $(GEN_PY)
+test-programs: $(PROG_T) $(FUZZ_T) $(GEN_PY)
 programs: all unit-programs test-programs
 
 deps:
@@ -195,6 +213,27 @@ coverage: ## Lines and branches that the tests reach (gcovr)
 		--html-details $(BUILD)/coverage/index.html --sort-percentage
 	@echo "details: $(BUILD)/coverage/index.html"
 
+# Everything that decides about a fuzzer's run is in tests/fuzz/run; TARGET=session TIME=600 (seconds) JOBS=2 (processes).
+TARGET ?= session
+TIME ?= 60
+fuzz_san = SAN=fuzzer-no-link,$(if $(filter race,$(1)),thread,address,undefined)
+fuzz_build = $(BUILD)/fuzz$(if $(filter race,$(1)),-tsan)
+FUZZ_TARGETS := $(FUZZERS:%=fuzz-%)
+
+fuzz: ## Fuzz TARGET=decode|session|differential|client|race for TIME=60 seconds, with a live status (clang's libFuzzer)
+	+@$(MAKE) CC=clang BUILD=$(call fuzz_build,$(TARGET)) $(call fuzz_san,$(TARGET)) fuzz-programs FUZZERS=$(TARGET)
+	@tests/fuzz/run $(call fuzz_build,$(TARGET)) $(TARGET) $(TIME) $(JOBS)
+
+fuzz-decode: ## ... raw bytes into framing, decoding, validation
+$(FUZZ_TARGETS):
+	+@$(MAKE) fuzz TARGET=$(@:fuzz-%=%)
+
+fuzz-smoke: ## Each fuzz target for a minute
+	+@set -e; for t in $(FUZZERS); do $(MAKE) fuzz TARGET=$$t TIME=60; done
+
+.PHONY: fuzz fuzz-smoke fuzz-programs $(FUZZ_TARGETS)
+fuzz-programs: $(FUZZERS:%=$(BUILD)/tests/fuzz/fuzz-%) $(BUILD)/tests/fuzz/seeds
+
 # ---- form -------------------------------------------------------------------------------------------------------------------
 
 lint: $(GEN_H) ## clang-tidy, cppcheck, shellcheck, and a build with clang
@@ -243,4 +282,5 @@ uninstall: ## Remove what install put there
 clean: ## Remove the build directory
 	rm -rf $(BUILD)
 
--include $(patsubst %.o,%.d,$(COMMON_O) $(PROTO_O) $(SERVER_O) $(CLIENT_O) $(CLI_O)) $(UNIT_T:%=%.d) $(PROG_T:%=%.d)
+-include $(patsubst %.o,%.d,$(COMMON_O) $(PROTO_O) $(SERVER_O) $(CLIENT_O) $(CLI_O)) $(UNIT_T:%=%.d) $(PROG_T:%=%.d) \
+         $(patsubst %.c,$(BUILD)/%.d,$(wildcard tests/fuzz/*.c))

@@ -2,8 +2,8 @@
  * test_validate.c - every number and byte string that a peer can send, at its extremes, through the
  * validators.
  *
- * There is one fill_<rpc>() per row of the table, which makes a request that passes: a row without
- * one does not build. The tests over all rows then spoil one thing at a time.
+ * Every row of the table has a request that passes (good_request.h). The tests over all rows spoil
+ * one thing of it at a time.
  */
 #include <criterion/criterion.h>
 #include <string.h>
@@ -12,171 +12,23 @@
 #include "proto/arena.h"
 #include "proto/rpc.h"
 #include "proto/validate.h"
+#include "tests/unit/good_request.h"
 
 /* run: valgrind */
 
-static uint64_t one_handle[] = { 1 };
 static struct frame_header header;
-
-#define FILL(Name, snake) static void fill_##snake(Gofer__##Name##Request *q _unused_)
-
-FILL(Hello, hello)
-{
-	q->version = 1;
-}
-FILL(SetIdentity, set_identity)
-{
-	q->id = 1;
-}
-FILL(Cancel, cancel)
-{
-}
-FILL(Ping, ping)
-{
-}
-FILL(Stats, stats)
-{
-}
-FILL(Stat, stat)
-{
-}
-FILL(Access, access)
-{
-}
-FILL(Open, open)
-{
-	q->flags = GOFER__OPEN_FLAG__OPEN_READ;
-}
-FILL(ReadFile, read_file)
-{
-}
-FILL(WriteFile, write_file)
-{
-}
-FILL(ReadDir, read_dir)
-{
-}
-FILL(ReadLink, read_link)
-{
-}
-FILL(Mkdir, mkdir)
-{
-}
-FILL(Mknod, mknod)
-{
-	q->mode = S_IFREG | 0644;
-}
-FILL(Symlink, symlink)
-{
-	q->target = (ProtobufCBinaryData){ .data = (uint8_t *)"t", .len = 1 };
-}
-FILL(Link, link)
-{
-}
-FILL(Unlink, unlink)
-{
-}
-FILL(Rename, rename)
-{
-}
-FILL(SetAttr, set_attr)
-{
-	q->mask = GOFER__SET_ATTR_MASK__SET_MODE;
-}
-FILL(GetXattr, get_xattr)
-{
-	q->name = (ProtobufCBinaryData){ .data = (uint8_t *)"user.x", .len = 6 };
-}
-FILL(SetXattr, set_xattr)
-{
-	q->name = (ProtobufCBinaryData){ .data = (uint8_t *)"user.x", .len = 6 };
-}
-FILL(ListXattr, list_xattr)
-{
-}
-FILL(RemoveXattr, remove_xattr)
-{
-	q->name = (ProtobufCBinaryData){ .data = (uint8_t *)"user.x", .len = 6 };
-}
-FILL(StatFs, stat_fs)
-{
-}
-FILL(Connect, connect)
-{
-}
-FILL(Read, read)
-{
-}
-FILL(Write, write)
-{
-}
-FILL(Sync, sync)
-{
-	q->n_handles = 1, q->handles = one_handle;
-}
-FILL(Allocate, allocate)
-{
-	q->length = 1;
-}
-FILL(Seek, seek)
-{
-}
-FILL(Copy, copy)
-{
-}
-FILL(Close, close)
-{
-	q->n_handles = 1, q->handles = one_handle;
-}
-
-/* A request of any row that passes, with its paths. */
-struct request {
-	union {
-		ProtobufCMessage message;
-#define RPC(Name, snake, type, reply, flags) Gofer__##Name##Request snake;
-#include "proto/rpc.def"
-#undef RPC
-	};
-	Gofer__Path paths[2];
-};
-
-static void request_make(struct request *r, const struct rpc_info *rpc)
-{
-	for (unsigned i = 0; i < 2; i++) {
-		gofer__path__init(&r->paths[i]);
-		r->paths[i].path = (ProtobufCBinaryData){ .data = (uint8_t *)"a/b", .len = 3 };
-	}
-	protobuf_c_message_init(rpc->request, &r->message);
-	switch (rpc->index) {
-#define RPC(Name, snake, type, reply, flags) \
-	case RPC_INDEX_##Name:               \
-		fill_##snake(&r->snake);     \
-		break;
-#include "proto/rpc.def"
-#undef RPC
-	case RPC_COUNT:
-		break;
-	}
-	for (unsigned which = 0; which < 2; which++)
-		if (rpc->flags & (which ? RPC_PATH2 : RPC_PATH)) {
-			const ProtobufCFieldDescriptor *f =
-				protobuf_c_message_descriptor_get_field(rpc->request, which + 1);
-
-			*(Gofer__Path **)((char *)&r->message + f->offset) = &r->paths[which];
-		}
-}
 
 /* For each row, and each of its paths: makes a good request, spoils it, and wants `expected`. */
 static void spoil_paths(void (*spoil)(Gofer__Path *path), int expected)
 {
 	for (size_t i = 0; i < RPC_COUNT; i++)
 		for (unsigned which = 0; which < 2; which++) {
-			struct request r;
+			struct good_request r;
 			int got;
 
 			if (!(rpc_table[i].flags & (which ? RPC_PATH2 : RPC_PATH)))
 				continue;
-			request_make(&r, &rpc_table[i]);
+			good_request_make(&r, &rpc_table[i]);
 			spoil(&r.paths[which]);
 			got = rpc_table[i].validate(&r.message, &header);
 			cr_assert_eq(got, expected, "%s, path %u: %d", rpc_table[i].name, which,
@@ -187,9 +39,9 @@ static void spoil_paths(void (*spoil)(Gofer__Path *path), int expected)
 Test(validate, a_good_request_of_every_row_passes)
 {
 	for (size_t i = 0; i < RPC_COUNT; i++) {
-		struct request r;
+		struct good_request r;
 
-		request_make(&r, &rpc_table[i]);
+		good_request_make(&r, &rpc_table[i]);
 		cr_assert_eq(rpc_table[i].validate(&r.message, &header), 0, "%s",
 			     rpc_table[i].name);
 	}
@@ -200,11 +52,11 @@ Test(validate, S67_a_missing_path_is_refused)
 	for (size_t i = 0; i < RPC_COUNT; i++)
 		for (unsigned which = 0; which < 2; which++) {
 			const ProtobufCFieldDescriptor *f;
-			struct request r;
+			struct good_request r;
 
 			if (!(rpc_table[i].flags & (which ? RPC_PATH2 : RPC_PATH)))
 				continue;
-			request_make(&r, &rpc_table[i]);
+			good_request_make(&r, &rpc_table[i]);
 			f = protobuf_c_message_descriptor_get_field(rpc_table[i].request,
 								    which + 1);
 			*(Gofer__Path **)((char *)&r.message + f->offset) = NULL;
@@ -261,12 +113,12 @@ Test(validate, S4_S7_bad_paths_are_refused_in_every_path_field)
 Test(validate, only_requests_without_side_effects_may_follow_links)
 {
 	for (size_t i = 0; i < RPC_COUNT; i++) {
-		struct request r;
+		struct good_request r;
 		int expected = rpc_table[i].flags & RPC_FOLLOW ? 0 : -EINVAL;
 
 		if (!(rpc_table[i].flags & RPC_PATH))
 			continue;
-		request_make(&r, &rpc_table[i]);
+		good_request_make(&r, &rpc_table[i]);
 		r.paths[0].follow = 1;
 		cr_assert_eq(rpc_table[i].validate(&r.message, &header), expected, "%s",
 			     rpc_table[i].name);
@@ -283,9 +135,9 @@ Test(validate, S32_open_that_changes_something_follows_no_link)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(changing); i++) {
-		struct request r;
+		struct good_request r;
 
-		request_make(&r, &rpc_table[RPC_INDEX_Open]);
+		good_request_make(&r, &rpc_table[RPC_INDEX_Open]);
 		r.open.flags = GOFER__OPEN_FLAG__OPEN_WRITE | changing[i];
 		cr_assert_eq(validate_open(&r.message, &header), 0, "%x", r.open.flags);
 		r.paths[0].follow = 1;
@@ -296,9 +148,9 @@ Test(validate, S32_open_that_changes_something_follows_no_link)
 Test(validate, S42_no_unknown_or_senseless_open_flag_passes)
 {
 	for (unsigned bit = 0; bit < 32; bit++) {
-		struct request r;
+		struct good_request r;
 
-		request_make(&r, &rpc_table[RPC_INDEX_Open]);
+		good_request_make(&r, &rpc_table[RPC_INDEX_Open]);
 		r.open.flags =
 			UINT32_C(1)
 			<< bit; /* alone, without access: only READ, WRITE and PATH are an open */
@@ -314,29 +166,29 @@ Test(validate, S41_no_type_or_unknown_bit_in_a_mode)
 {
 	for (unsigned bit = 0; bit < 32; bit++) {
 		uint32_t mode = UINT32_C(1) << bit;
-		struct request r;
+		struct good_request r;
 
-		request_make(&r, &rpc_table[RPC_INDEX_Mkdir]);
+		good_request_make(&r, &rpc_table[RPC_INDEX_Mkdir]);
 		r.mkdir.mode = mode;
 		cr_assert_eq(validate_mkdir(&r.message, &header), bit < 12 ? 0 : -EINVAL);
 		r.mkdir.mode = 0;
 		r.mkdir.umask = mode;
 		cr_assert_eq(validate_mkdir(&r.message, &header), bit < 9 ? 0 : -EINVAL);
 
-		request_make(&r, &rpc_table[RPC_INDEX_WriteFile]);
+		good_request_make(&r, &rpc_table[RPC_INDEX_WriteFile]);
 		r.write_file.mode = mode;
 		cr_assert_eq(validate_write_file(&r.message, &header), bit < 12 ? 0 : -EINVAL);
 
-		request_make(&r, &rpc_table[RPC_INDEX_Open]);
+		good_request_make(&r, &rpc_table[RPC_INDEX_Open]);
 		r.open.flags = GOFER__OPEN_FLAG__OPEN_WRITE | GOFER__OPEN_FLAG__OPEN_CREATE;
 		r.open.mode = mode;
 		cr_assert_eq(validate_open(&r.message, &header), bit < 12 ? 0 : -EINVAL);
 
-		request_make(&r, &rpc_table[RPC_INDEX_SetAttr]);
+		good_request_make(&r, &rpc_table[RPC_INDEX_SetAttr]);
 		r.set_attr.mode = mode;
 		cr_assert_eq(validate_set_attr(&r.message, &header), bit < 12 ? 0 : -EINVAL);
 
-		request_make(&r, &rpc_table[RPC_INDEX_Access]);
+		good_request_make(&r, &rpc_table[RPC_INDEX_Access]);
 		r.access.mode = mode;
 		cr_assert_eq(validate_access(&r.message, &header), bit < 3 ? 0 : -EINVAL);
 	}
@@ -345,13 +197,13 @@ Test(validate, S41_no_type_or_unknown_bit_in_a_mode)
 Test(validate, S39_mknod_makes_no_directory_and_no_link)
 {
 	for (uint32_t type = 0; type <= 15; type++) {
-		struct request r;
+		struct good_request r;
 		uint32_t fmt = type << 12;
 		bool device = fmt == S_IFCHR || fmt == S_IFBLK;
 		bool known =
 			device || fmt == 0 || fmt == S_IFREG || fmt == S_IFIFO || fmt == S_IFSOCK;
 
-		request_make(&r, &rpc_table[RPC_INDEX_Mknod]);
+		good_request_make(&r, &rpc_table[RPC_INDEX_Mknod]);
 		r.mknod.mode = fmt | 0644;
 		cr_assert_eq(validate_mknod(&r.message, &header), known ? 0 : -EINVAL, "%o", fmt);
 		r.mknod.rdev = 1;
@@ -383,33 +235,33 @@ Test(validate, S64_offset_and_length_in_every_combination)
 		for (size_t j = 0; j < ARRAY_SIZE(extremes); j++) {
 			uint64_t offset = extremes[i], length = extremes[j];
 			struct frame_header h = { 0 };
-			struct request r;
+			struct good_request r;
 
-			request_make(&r, &rpc_table[RPC_INDEX_Read]);
+			good_request_make(&r, &rpc_table[RPC_INDEX_Read]);
 			r.read.offset = offset;
 			r.read.count = length;
 			cr_assert_eq(validate_read(&r.message, &h) == 0,
 				     fits(offset, (uint32_t)length));
 
-			request_make(&r, &rpc_table[RPC_INDEX_ReadFile]);
+			good_request_make(&r, &rpc_table[RPC_INDEX_ReadFile]);
 			r.read_file.offset = offset;
 			r.read_file.count = length;
 			cr_assert_eq(validate_read_file(&r.message, &h) == 0,
 				     fits(offset, (uint32_t)length));
 
-			request_make(&r, &rpc_table[RPC_INDEX_Write]);
+			good_request_make(&r, &rpc_table[RPC_INDEX_Write]);
 			r.write.offset = offset;
 			h.data_len = length;
 			cr_assert_eq(validate_write(&r.message, &h) == 0, fits(offset, h.data_len));
 
-			request_make(&r, &rpc_table[RPC_INDEX_Allocate]);
+			good_request_make(&r, &rpc_table[RPC_INDEX_Allocate]);
 			r.allocate.offset = offset;
 			r.allocate.length = length;
 			cr_assert_eq(validate_allocate(&r.message, &h) == 0,
 				     length && fits(offset, length));
 
 			for (size_t k = 0; k < ARRAY_SIZE(extremes); k++) {
-				request_make(&r, &rpc_table[RPC_INDEX_Copy]);
+				good_request_make(&r, &rpc_table[RPC_INDEX_Copy]);
 				r.copy.source_offset = offset;
 				r.copy.dest_offset = extremes[k];
 				r.copy.length = length;
@@ -418,16 +270,16 @@ Test(validate, S64_offset_and_length_in_every_combination)
 			}
 		}
 	for (size_t i = 0; i < ARRAY_SIZE(extremes); i++) {
-		struct request r;
+		struct good_request r;
 
-		request_make(&r, &rpc_table[RPC_INDEX_Seek]);
+		good_request_make(&r, &rpc_table[RPC_INDEX_Seek]);
 		r.seek.offset = extremes[i];
 		cr_assert_eq(validate_seek(&r.message, &header) == 0, extremes[i] <= INT64_MAX);
-		request_make(&r, &rpc_table[RPC_INDEX_SetAttr]);
+		good_request_make(&r, &rpc_table[RPC_INDEX_SetAttr]);
 		r.set_attr.mask = GOFER__SET_ATTR_MASK__SET_SIZE;
 		r.set_attr.size = extremes[i];
 		cr_assert_eq(validate_set_attr(&r.message, &header) == 0, extremes[i] <= INT64_MAX);
-		request_make(&r, &rpc_table[RPC_INDEX_ReadDir]);
+		good_request_make(&r, &rpc_table[RPC_INDEX_ReadDir]);
 		r.read_dir.cookie = extremes[i];
 		cr_assert_eq(validate_read_dir(&r.message, &header) == 0, extremes[i] <= INT64_MAX);
 	}
@@ -435,10 +287,10 @@ Test(validate, S64_offset_and_length_in_every_combination)
 
 Test(validate, setattr_mask_and_its_values)
 {
-	struct request r;
+	struct good_request r;
 
 	for (unsigned bit = 0; bit < 32; bit++) {
-		request_make(&r, &rpc_table[RPC_INDEX_SetAttr]);
+		good_request_make(&r, &rpc_table[RPC_INDEX_SetAttr]);
 		r.set_attr.mask = UINT32_C(1) << bit;
 		cr_assert_eq(validate_set_attr(&r.message, &header), bit < 8 ? 0 : -EINVAL);
 	}
@@ -456,7 +308,7 @@ Test(validate, setattr_mask_and_its_values)
 	r.set_attr.atime_nsec = (1 << 30) - 2;
 	cr_assert_eq(validate_set_attr(&r.message, &header), -EINVAL);
 	/* -1 means "leave as it is" to chown(2). */
-	request_make(&r, &rpc_table[RPC_INDEX_SetAttr]);
+	good_request_make(&r, &rpc_table[RPC_INDEX_SetAttr]);
 	r.set_attr.mask = GOFER__SET_ATTR_MASK__SET_UID;
 	r.set_attr.uid = UINT32_MAX;
 	cr_assert_eq(validate_set_attr(&r.message, &header), -EINVAL);
@@ -465,9 +317,9 @@ Test(validate, setattr_mask_and_its_values)
 Test(validate, S95_identities)
 {
 	static uint32_t groups[65537];
-	struct request r;
+	struct good_request r;
 
-	request_make(&r, &rpc_table[RPC_INDEX_SetIdentity]);
+	good_request_make(&r, &rpc_table[RPC_INDEX_SetIdentity]);
 	r.set_identity.groups = groups;
 	for (size_t n = 0; n <= 65537; n += n < 2 ? 1 : n < 65536 ? 65534 : 1) {
 		r.set_identity.n_groups = n;
@@ -490,14 +342,14 @@ Test(validate, S74_xattr_names_and_sizes)
 	static const enum rpc_index rows[] = { RPC_INDEX_GetXattr, RPC_INDEX_SetXattr,
 					       RPC_INDEX_RemoveXattr };
 	struct frame_header h = { 0 };
-	struct request r;
+	struct good_request r;
 
 	memset(long_text, 'x', sizeof(long_text));
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		const struct rpc_info *rpc = &rpc_table[rows[i]];
 		ProtobufCBinaryData *name;
 
-		request_make(&r, rpc);
+		good_request_make(&r, rpc);
 		name = (ProtobufCBinaryData *)((char *)&r.message +
 					       protobuf_c_message_descriptor_get_field_by_name(
 						       rpc->request, "name")
@@ -511,7 +363,7 @@ Test(validate, S74_xattr_names_and_sizes)
 		*name = (ProtobufCBinaryData){ .data = (uint8_t *)"user.\0x", .len = 7 };
 		cr_assert_eq(rpc->validate(&r.message, &h), -EINVAL, "%s", rpc->name);
 	}
-	request_make(&r, &rpc_table[RPC_INDEX_SetXattr]);
+	good_request_make(&r, &rpc_table[RPC_INDEX_SetXattr]);
 	h.data_len = 65536;
 	cr_assert_eq(validate_set_xattr(&r.message, &h), 0);
 	h.data_len = 65537;
@@ -520,10 +372,10 @@ Test(validate, S74_xattr_names_and_sizes)
 
 Test(validate, S35_symlink_targets)
 {
-	struct request r;
+	struct good_request r;
 
 	memset(long_text, 'x', sizeof(long_text));
-	request_make(&r, &rpc_table[RPC_INDEX_Symlink]);
+	good_request_make(&r, &rpc_table[RPC_INDEX_Symlink]);
 	r.symlink.target = (ProtobufCBinaryData){ .data = (uint8_t *)long_text, .len = 4095 };
 	cr_assert_eq(validate_symlink(&r.message, &header), 0);
 	r.symlink.target.len = 4096;
@@ -537,9 +389,9 @@ Test(validate, S35_symlink_targets)
 Test(validate, S65_lists_of_handles_are_bounded)
 {
 	static uint64_t handles[4097];
-	struct request r;
+	struct good_request r;
 
-	request_make(&r, &rpc_table[RPC_INDEX_Close]);
+	good_request_make(&r, &rpc_table[RPC_INDEX_Close]);
 	r.close.handles = handles;
 	r.close.n_handles = 4096;
 	cr_assert_eq(validate_close(&r.message, &header), 0);
@@ -552,18 +404,18 @@ Test(validate, S65_lists_of_handles_are_bounded)
 Test(validate, two_paths_are_of_one_filesystem_and_one_identity)
 {
 	static const enum rpc_index rows[] = { RPC_INDEX_Link, RPC_INDEX_Rename };
-	struct request r;
+	struct good_request r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		request_make(&r, &rpc_table[rows[i]]);
+		good_request_make(&r, &rpc_table[rows[i]]);
 		r.paths[1].fs_id = 2;
 		cr_assert_eq(rpc_table[rows[i]].validate(&r.message, &header), -EXDEV);
-		request_make(&r, &rpc_table[rows[i]]);
+		good_request_make(&r, &rpc_table[rows[i]]);
 		r.paths[1].identity = 2;
 		cr_assert_eq(rpc_table[rows[i]].validate(&r.message, &header), -EINVAL);
 	}
 	for (uint32_t flags = 0; flags < 10; flags++) {
-		request_make(&r, &rpc_table[RPC_INDEX_Rename]);
+		good_request_make(&r, &rpc_table[RPC_INDEX_Rename]);
 		r.rename.flags = flags;
 		cr_assert_eq(validate_rename(&r.message, &header), flags <= 2 ? 0 : -EINVAL);
 	}
@@ -572,9 +424,9 @@ Test(validate, two_paths_are_of_one_filesystem_and_one_identity)
 Test(validate, S68_versions_and_feature_lists)
 {
 	static char *names[65];
-	struct request r;
+	struct good_request r;
 
-	request_make(&r, &rpc_table[RPC_INDEX_Hello]);
+	good_request_make(&r, &rpc_table[RPC_INDEX_Hello]);
 	r.hello.version = 0;
 	cr_assert_eq(validate_hello(&r.message, &header), -EPROTONOSUPPORT);
 	r.hello.version = UINT32_MAX; /* the server answers with what it speaks */
@@ -611,10 +463,10 @@ Test(validate, S63_every_request_cut_at_every_byte_and_with_every_bit_flipped)
 	for (size_t i = 0; i < RPC_COUNT; i++) {
 		const struct rpc_info *rpc = &rpc_table[i];
 		uint8_t packed[512], *exact;
-		struct request r;
+		struct good_request r;
 		size_t size;
 
-		request_make(&r, rpc);
+		good_request_make(&r, rpc);
 		size = protobuf_c_message_get_packed_size(&r.message);
 		cr_assert_leq(size, sizeof(packed));
 		protobuf_c_message_pack(&r.message, packed);

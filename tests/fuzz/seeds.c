@@ -1,0 +1,154 @@
+/*
+ * seeds.c - what the fuzzers begin with, made from the table of RPCs: always the same for the same
+ * table.
+ *
+ *     seeds TARGET DIRECTORY     one file per seed, for decode, session, differential, client, race
+ *     seeds dictionary           libFuzzer's dictionary, on stdout
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/fuzz/input.h"
+#include "tests/fuzz/message.h"
+#include "tests/fuzz/seeds.h"
+#include "tests/unit/good_request.h"
+
+static const char *directory;
+static unsigned written;
+
+void seed_write(const char *name, const uint8_t *data, size_t size)
+{
+	char path[4096];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/seed-%s-%03u", directory, name, written++);
+	fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
+	if (fd < 0 || write(fd, data, size) != (ssize_t)size || close(fd) < 0) {
+		perror(path);
+		exit(1);
+	}
+}
+
+/* ---- decode: packets ---- */
+
+static size_t packed_frame(uint8_t *buf, uint16_t type, uint8_t flags, const ProtobufCMessage *m,
+			   uint32_t data_len)
+{
+	struct frame_header h = { .type = type,
+				  .tag = 1,
+				  .flags = flags,
+				  .data_len = data_len,
+				  .body_len = (uint32_t)protobuf_c_message_get_packed_size(m) };
+
+	frame_header_pack(&h, buf);
+	protobuf_c_message_pack(m, buf + FRAME_HEADER_SIZE);
+	memset(buf + FRAME_HEADER_SIZE + h.body_len, 'd', data_len);
+	return FRAME_HEADER_SIZE + h.body_len + data_len;
+}
+
+static void decode_seeds(void)
+{
+	static uint8_t buf[65536];
+	struct fuzz_random random;
+	Gofer__Stop stop = GOFER__STOP__INIT;
+	Gofer__Error error = GOFER__ERROR__INIT;
+	size_t n;
+
+	for (size_t i = 0; i < RPC_COUNT; i++) {
+		const struct rpc_info *rpc = &rpc_table[i];
+		struct good_request q;
+		ProtobufCMessage *m;
+
+		good_request_make(&q, rpc);
+		n = packed_frame(buf, rpc->type, 0, &q.message, rpc->flags & RPC_DATA_IN ? 10 : 0);
+		seed_write(rpc->name, buf, n);
+		/* The same with everything in it that a few mutations put there. */
+		m = protobuf_c_message_unpack(
+			rpc->request, NULL,
+			protobuf_c_message_pack(&q.message, buf + FRAME_HEADER_SIZE),
+			buf + FRAME_HEADER_SIZE);
+		fuzz_random_init(&random, i + 1);
+		for (int k = 0; k < 12; k++)
+			message_mutate(&random, m);
+		if (protobuf_c_message_get_packed_size(m) < 2000)
+			seed_write(rpc->name, buf, packed_frame(buf, rpc->type, 0, m, 0));
+		protobuf_c_message_free_unpacked(m, NULL);
+
+		m = protobuf_c_message_unpack(rpc->reply, NULL, 0, buf);
+		for (int k = 0; k < 12; k++)
+			message_mutate(&random, m);
+		if (protobuf_c_message_get_packed_size(m) < 2000)
+			seed_write(rpc->name, buf, packed_frame(buf, rpc->type, FRAME_REPLY, m, 0));
+		protobuf_c_message_free_unpacked(m, NULL);
+	}
+	error.error = ENOENT;
+	n = packed_frame(buf, RPC_TYPE_Stat, FRAME_REPLY | FRAME_ERROR, &error.base, 0);
+	stop.reason = GOFER__STOP__REASON__SYMLINK;
+	n += packed_frame(buf + n, RPC_TYPE_Stat, FRAME_REPLY | FRAME_STOP, &stop.base, 0);
+	seed_write("batch", buf, n);
+}
+
+/* ---- dictionary ---- */
+
+static void dictionary_entry(const char *name, const uint8_t *data, size_t size)
+{
+	printf("%s=\"", name);
+	for (size_t i = 0; i < size; i++)
+		printf("\\x%02x", data[i]);
+	printf("\"\n");
+}
+
+/* Each RPC's header, and the tag byte of each field that occurs. */
+static void dictionary(void)
+{
+	uint8_t buf[FRAME_HEADER_SIZE];
+	bool seen[256] = { false };
+
+	for (size_t i = 0; i < RPC_COUNT; i++) {
+		const ProtobufCMessageDescriptor *d = rpc_table[i].request;
+
+		frame_header_pack(&(struct frame_header){ .type = rpc_table[i].type,
+							  .tag = 1,
+							  .body_len = 8 },
+				  buf);
+		dictionary_entry(rpc_table[i].name, buf, sizeof(buf));
+		for (unsigned f = 0; f < d->n_fields; f++) {
+			uint8_t wire = d->fields[f].type == PROTOBUF_C_TYPE_MESSAGE ||
+						       d->fields[f].type == PROTOBUF_C_TYPE_BYTES ||
+						       d->fields[f].type == PROTOBUF_C_TYPE_STRING
+					       ? 2
+					       : 0;
+			uint8_t key = (uint8_t)(d->fields[f].id << 3 | wire);
+
+			if (seen[key])
+				continue;
+			seen[key] = true;
+			printf("field_%u_%u=\"\\x%02x\"\n", d->fields[f].id, wire, key);
+		}
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *target;
+		void (*make)(void);
+	} targets[] = {
+		{ "decode", decode_seeds },
+	};
+
+	message_check_table();
+	if (argc == 2 && strcmp(argv[1], "dictionary") == 0) {
+		dictionary();
+		return 0;
+	}
+	for (size_t i = 0; argc == 3 && i < ARRAY_SIZE(targets); i++)
+		if (strcmp(argv[1], targets[i].target) == 0) {
+			directory = argv[2];
+			targets[i].make();
+			return 0;
+		}
+	fprintf(stderr, "usage: seeds TARGET DIRECTORY | seeds dictionary\n");
+	return 2;
+}
