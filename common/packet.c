@@ -56,6 +56,9 @@ ssize_t packet_recv(int sock, void *buf, size_t size, int flags, struct packet_i
 		fd_close(in.fd);
 		return -EMSGSIZE;
 	}
+	/* An empty packet is the end of the stream, with or without a descriptor. */
+	if (n == 0)
+		in.fd = fd_close(in.fd);
 	*ret_in = in;
 	return n;
 }

@@ -45,14 +45,14 @@ static void teardown(void)
 
 TestSuite(packet, .init = setup, .fini = teardown);
 
-/* As a hostile peer would: n copies of fd in one message. */
-static void send_many(int fd, unsigned n)
+/* As a hostile peer would: n copies of fd in one message of `len` bytes. */
+static void send_many_with(int fd, unsigned n, size_t len)
 {
 	union {
 		struct cmsghdr header;
 		char space[CMSG_SPACE(253 * sizeof(int))];
 	} control = { 0 };
-	struct iovec iov = { .iov_base = "x", .iov_len = 1 };
+	struct iovec iov = { .iov_base = "x", .iov_len = len };
 	struct msghdr msg = { .msg_iov = &iov,
 			      .msg_iovlen = 1,
 			      .msg_control = &control,
@@ -63,7 +63,12 @@ static void send_many(int fd, unsigned n)
 					   .cmsg_len = CMSG_LEN(n * sizeof(int)) };
 	for (unsigned i = 0; i < n; i++)
 		memcpy(CMSG_DATA(&control.header) + i * sizeof(int), &fd, sizeof(fd));
-	cr_assert_eq(sendmsg(pair[0], &msg, 0), 1);
+	cr_assert_eq(sendmsg(pair[0], &msg, 0), (ssize_t)len);
+}
+
+static void send_many(int fd, unsigned n)
+{
+	send_many_with(fd, n, 1);
 }
 
 Test(packet, pieces_arrive_as_one_packet)
@@ -129,6 +134,19 @@ Test(packet, S55_surplus_descriptors_are_closed_on_arrival)
 		fd_close(in.fd);
 		cr_assert_eq(count_fds(), open_before);
 	}
+}
+
+/* It is the end of the stream, and who sees that looks at nothing else. */
+Test(packet, S55_descriptors_of_an_empty_packet_are_closed_on_arrival)
+{
+	struct packet_in in;
+	char buf[8];
+	unsigned open_now = count_fds();
+
+	send_many_with(0, 2, 0);
+	cr_assert_eq(packet_recv(pair[1], buf, sizeof(buf), 0, &in), 0);
+	cr_assert_eq(in.fd, -EBADF);
+	cr_assert_eq(count_fds(), open_now);
 }
 
 Test(packet, S55_descriptors_stay_with_their_packet)
