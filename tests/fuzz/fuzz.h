@@ -25,5 +25,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 /* Changes `data` (size bytes of max) into another input by the target's structure, one time in ten by bytes. */
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed);
 
+/* A new input from two. */
+size_t LLVMFuzzerCustomCrossOver(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size,
+				 uint8_t *out, size_t max, unsigned seed);
+
 /* libFuzzer's own; absent in the replay programs. */
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max) __attribute__((weak));

@@ -11,6 +11,7 @@
 
 #include "tests/fuzz/input.h"
 #include "tests/fuzz/message.h"
+#include "tests/fuzz/mutate.h"
 #include "tests/fuzz/seeds.h"
 #include "tests/unit/good_request.h"
 
@@ -89,6 +90,43 @@ static void decode_seeds(void)
 	seed_write("batch", buf, n);
 }
 
+/* ---- session, race: steps ---- */
+
+static size_t add_fresh(uint8_t *input, size_t size, size_t used, struct fuzz_random *random,
+			const struct rpc_info *rpc, unsigned changes)
+{
+	uint8_t buf[8192];
+	struct step s = { .op = STEP_FRAME,
+			  .arg = rpc->flags & RPC_TAKES_FD ? STEP_FD_SOCKET : STEP_FD_NONE,
+			  .bytes = buf };
+
+	if (fuzz_one_in(random, 2))
+		s.arg |= STEP_SECOND;
+	s.len = (uint16_t)request_fresh(random, rpc, changes, buf, sizeof(buf));
+	return input_append(input, size, used, &s);
+}
+
+/* An open file and an open directory; then one request of each kind, sixteen times. */
+static void session_seeds(void)
+{
+	static uint8_t input[INPUT_MAX];
+
+	for (size_t i = 0; i < RPC_COUNT; i++)
+		for (unsigned k = 0; k < 16; k++) {
+			struct fuzz_random random;
+			size_t used = 0;
+
+			fuzz_random_init(&random, i * 100 + k + 1);
+			used = add_fresh(input, sizeof(input), used, &random,
+					 &rpc_table[RPC_INDEX_Open], k / 4);
+			used = add_fresh(input, sizeof(input), used, &random,
+					 &rpc_table[RPC_INDEX_Open], k / 4);
+			used = add_fresh(input, sizeof(input), used, &random, &rpc_table[i], k / 2);
+			used = add_fresh(input, sizeof(input), used, &random, &rpc_table[i], k / 2);
+			seed_write(rpc_table[i].name, input, used);
+		}
+}
+
 /* ---- dictionary ---- */
 
 static void dictionary_entry(const char *name, const uint8_t *data, size_t size)
@@ -136,6 +174,8 @@ int main(int argc, char **argv)
 		void (*make)(void);
 	} targets[] = {
 		{ "decode", decode_seeds },
+		{ "session", session_seeds },
+		{ "race", session_seeds },
 	};
 
 	message_check_table();
