@@ -45,17 +45,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct player player;
 	struct step steps[INPUT_MAX_STEPS];
 	size_t n = input_parse(data, size, steps, INPUT_MAX_STEPS);
-	unsigned before = tree_count_fds();
+	unsigned before = tree_count_fds(true);
 	struct live_session session;
 
 	live_open(&live);
 	/* The peer of a delegating volume: root, who may register others, or one of them. */
 	play(&player, &tree, live_start(&session, &live, n && (steps[0].arg & 0x80) ? 1000 : 0),
-	     steps, n, false);
+	     steps, n, -1);
+	player.sock = fd_close(player.sock);
 	live_join(&session);
 	live_close(&live);
 	drain_listener();
-	FUZZ_ASSERT(tree_count_fds() == before);
+	FUZZ_ASSERT(tree_count_fds(true) == before);
 	tree_check_outside(&tree);
 	if (player.changed)
 		tree_reset(&tree);

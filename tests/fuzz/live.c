@@ -80,7 +80,8 @@ void live_open(struct live_server *l)
 							 : 0;
 
 		FUZZ_ASSERT(fs_init(&v->fs,
-				    i + 1 == LIVE_PATHWALK ? &fs_pathwalk_ops : &fs_host_ops,
+				    i + 1 == LIVE_PATHWALK && !l->raced ? &fs_pathwalk_ops
+									: &fs_host_ops,
 				    (uint32_t)i + 1, flags, tree_open(l->tree)) == 0);
 		v->fs.proc_fd = l->proc_fd;
 	}

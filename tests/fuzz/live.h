@@ -32,6 +32,7 @@ struct live_server {
 	struct server_shared shared;
 	struct volume volumes[LIVE_VOLUMES];
 	int proc_fd;
+	bool raced;  /* the tree changes meanwhile: nothing is served by path */
 	bool rooted; /* its threads have the tree's base as their root */
 };
 
@@ -69,6 +70,9 @@ int live_start(struct live_session *s, struct live_server *l, uid_t peer);
 /* Waits for its end, which must be a good one. The client's socket is closed. */
 void live_join(struct live_session *s);
 
-/* The whole of an input, with Hello before it unless the first step is STEP_WAIT; hangs up at the end. `second`: which of two sessions. */
+/*
+ * The whole of an input, with Hello before it unless the first step is STEP_WAIT. only: those of the first (0) or the second (1)
+ * of two sessions, or -1. The caller closes player.sock, which ends the session.
+ */
 void play(struct player *p, struct fuzz_tree *tree, int sock, const struct step *steps, size_t n,
-	  bool second);
+	  int only);

@@ -315,7 +315,7 @@ static void send_hello(struct player *p)
 }
 
 void play(struct player *p, struct fuzz_tree *tree, int sock, const struct step *steps, size_t n,
-	  bool second)
+	  int only)
 {
 	*p = (struct player){ .tree = tree, .sock = sock };
 	for (size_t i = 0; i < n; i++)
@@ -325,7 +325,7 @@ void play(struct player *p, struct fuzz_tree *tree, int sock, const struct step 
 	for (size_t i = 0; i < n && !p->over; i++) {
 		const struct step *s = &steps[i];
 
-		if (!!(s->arg & STEP_SECOND) != second && s->op != STEP_MOVE)
+		if (only >= 0 && !!(s->arg & STEP_SECOND) != only)
 			continue;
 		switch (s->op) {
 		case STEP_FRAME:
@@ -344,7 +344,9 @@ void play(struct player *p, struct fuzz_tree *tree, int sock, const struct step 
 			p->over = true;
 			break;
 		case STEP_MOVE:
-			if (second || s->len < 2)
+			/* One after the other, here: pathwalk is racy by nature (SECURITY.md). */
+			wait_all(p);
+			if (s->len < 2)
 				break;
 			tree_move(tree, s->bytes[0], s->bytes[1]);
 			p->changed = true;
@@ -356,5 +358,4 @@ void play(struct player *p, struct fuzz_tree *tree, int sock, const struct step 
 	if (p->over)
 		p->changed = true; /* nobody knows what became of the rest */
 	wait_all(p);
-	p->sock = fd_close(p->sock);
 }

@@ -314,11 +314,12 @@ void tree_move(const struct fuzz_tree *t, uint8_t which, uint8_t where)
 	}
 }
 
-unsigned tree_count_fds(void)
+unsigned tree_count_fds(bool pipes)
 {
 	unsigned n = 0;
+	struct stat st;
 
 	for (int fd = 0; fd < 128; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
+		n += pipes ? fcntl(fd, F_GETFD) >= 0 : fstat(fd, &st) == 0 && !S_ISFIFO(st.st_mode);
 	return n;
 }

@@ -38,5 +38,5 @@ void tree_check_outside(struct fuzz_tree *t);
 bool tree_is_outside(const struct fuzz_tree *t, uint64_t dev, uint64_t ino);
 /* What an attacker does to the tree: one of some exchanges, renames and replacements. */
 void tree_move(const struct fuzz_tree *t, uint8_t which, uint8_t where);
-/* Every file descriptor that the process has. */
-unsigned tree_count_fds(void);
+/* How many file descriptors the process has. pipes: those too (sanitizers make some, for their symbolizer). */
+unsigned tree_count_fds(bool pipes);
