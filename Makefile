@@ -63,7 +63,7 @@ TEST_SOURCES := $(wildcard tests/*/*.c tests/*/*.h)
 SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh .ci/run)
 
 .PHONY: all programs unit-programs test-programs man clean help demo test check check-asan check-ubsan check-tsan check-valgrind \
-        check-noopenat2 bench coverage lint format format-check install uninstall deps
+        check-noopenat2 security-matrix bench coverage lint format format-check install uninstall deps
 
 all: $(BUILD)/gofer $(BUILD)/libgofer.a $(BUILD)/libgofer.so man ## Build the command, the library and the man pages (default)
 
@@ -76,7 +76,7 @@ help: ## List the targets
 
 # Changes when the compiler or the flags do, so that one BUILD directory never mixes two kinds of objects.
 FLAGS := $(CC) $(CPPFLAGS) $(ALL_CFLAGS)
-ifeq ($(filter clean help deps demo test format format-check uninstall,$(MAKECMDGOALS)),)
+ifeq ($(filter clean help deps demo test format format-check security-matrix uninstall,$(MAKECMDGOALS)),)
 ifneq ($(file <$(BUILD)/flags),$(FLAGS))
 $(shell mkdir -p $(BUILD))
 $(file >$(BUILD)/flags,$(FLAGS))
@@ -137,6 +137,10 @@ $(TESTED): $(SERVER_O) $(CLIENT_O) $(LIB_O)
 $(UNIT_T): $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(TESTED)
 	@$(if $(V),,echo "  LINK  $@")
 	$(Q)$(CC) $^ $(ALL_LDFLAGS) $(PKG_LIBS) -lcriterion -o $@
+
+# The seam of tests/unit/fault.h, in these programs only: what allocates can be made to fail.
+FAULT_WRAPS := malloc calloc realloc reallocarray aligned_alloc strdup arena_alloc arena_calloc arena_memdup arena_reset
+$(filter $(BUILD)/tests/unit/test_fault_%,$(UNIT_T)): LDFLAGS += $(FAULT_WRAPS:%=-Wl,--wrap=%)
 
 # Other test programs: plain main().
 $(PROG_T): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TESTED)
@@ -212,6 +216,10 @@ coverage: ## Lines and branches that the tests reach (gcovr)
 	@gcovr --root . --object-directory $(BUILD)/coverage --exclude tests --exclude '.*pb-c.*' --print-summary \
 		--html-details $(BUILD)/coverage/index.html --sort-percentage
 	@echo "details: $(BUILD)/coverage/index.html"
+
+security-matrix: ## Write tests/SECURITY_MATRIX.md: which attack is shown to fail by which test
+	tests/security-matrix >tests/SECURITY_MATRIX.md.new
+	mv tests/SECURITY_MATRIX.md.new tests/SECURITY_MATRIX.md
 
 # Everything that decides about a fuzzer's run is in tests/fuzz/run; TARGET=session TIME=600 (seconds) JOBS=2 (processes).
 TARGET ?= session

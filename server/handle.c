@@ -24,26 +24,6 @@ void handle_table_deinit(struct handle_table *table)
 	*table = (struct handle_table){ .free_head = NO_SLOT };
 }
 
-int handle_reserve(struct handle_table *table)
-{
-	int r = -EMFILE;
-
-	pthread_mutex_lock(&table->lock);
-	if (table->used < table->max) {
-		table->used++;
-		r = 0;
-	}
-	pthread_mutex_unlock(&table->lock);
-	return r;
-}
-
-void handle_unreserve(struct handle_table *table)
-{
-	pthread_mutex_lock(&table->lock);
-	table->used--;
-	pthread_mutex_unlock(&table->lock);
-}
-
 /* With the lock held. */
 static int table_grow(struct handle_table *table)
 {
@@ -61,45 +41,62 @@ static int table_grow(struct handle_table *table)
 	return 0;
 }
 
-int handle_insert(struct handle_table *table, const struct volume *volume,
-		  struct session_identity *owner, struct fs_node *node, uint32_t flags,
-		  uint32_t type, uint64_t *ret_id)
+int handle_reserve(struct handle_table *table, struct handle **ret_reserved)
 {
 	struct handle *h = malloc(sizeof(*h));
-	struct handle_slot *slot;
-	int r = 0;
+	int r = -EMFILE;
 
-	if (!h) {
-		fs_node_deinit(node);
-		session_identity_unref(owner);
-		handle_unreserve(table);
+	if (!h)
 		return -ENOMEM;
+	pthread_mutex_lock(&table->lock);
+	if (table->used < table->max)
+		r = table->used < table->n_slots ? 0 : table_grow(table);
+	if (r == 0)
+		table->used++;
+	pthread_mutex_unlock(&table->lock);
+	if (r < 0) {
+		free(h);
+		return r;
 	}
-	*h = (struct handle){ .refs = 1,
-			      .volume = volume,
-			      .node = TAKE_NODE(*node),
-			      .flags = flags,
-			      .type = type,
-			      .identity = owner };
-	pthread_mutex_init(&h->lock, NULL);
+	*ret_reserved = h;
+	return 0;
+}
+
+struct handle *handle_unreserve(struct handle_table *table, struct handle *reserved)
+{
+	if (reserved) {
+		pthread_mutex_lock(&table->lock);
+		table->used--;
+		pthread_mutex_unlock(&table->lock);
+		free(reserved);
+	}
+	return NULL;
+}
+
+uint64_t handle_insert(struct handle_table *table, struct handle *reserved,
+		       const struct volume *volume, struct session_identity *owner,
+		       struct fs_node *node, uint32_t flags, uint32_t type)
+{
+	struct handle_slot *slot;
+	uint32_t index;
+	uint64_t id;
+
+	*reserved = (struct handle){ .refs = 1,
+				     .volume = volume,
+				     .node = TAKE_NODE(*node),
+				     .flags = flags,
+				     .type = type,
+				     .identity = owner };
+	pthread_mutex_init(&reserved->lock, NULL);
 
 	pthread_mutex_lock(&table->lock);
-	if (table->free_head == NO_SLOT)
-		r = table_grow(table);
-	if (r == 0) {
-		uint32_t index = table->free_head;
-
-		slot = &table->slots[index];
-		table->free_head = slot->next_free;
-		slot->handle = h;
-		*ret_id = (uint64_t)slot->generation << 32 | (index + 1);
-	} else {
-		table->used--;
-	}
+	index = table->free_head;
+	slot = &table->slots[index];
+	table->free_head = slot->next_free;
+	slot->handle = reserved;
+	id = (uint64_t)slot->generation << 32 | (index + 1);
 	pthread_mutex_unlock(&table->lock);
-	if (r < 0)
-		handle_unref(h);
-	return r;
+	return id;
 }
 
 /* With the lock held: the slot that `id` names, or NULL. */

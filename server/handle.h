@@ -39,24 +39,27 @@ struct handle_table {
 	struct handle_slot *slots;
 	uint32_t n_slots, max;
 	uint32_t free_head; /* index, or UINT32_MAX */
-	uint32_t used;      /* reserved ones included */
+	uint32_t used;      /* reserved ones included: never more than there are slots */
 };
 
 int handle_table_init(struct handle_table *table, uint32_t max);
 /* Drops every handle. No other thread may use the table any more. */
 void handle_table_deinit(struct handle_table *table);
 
-/* Charges one handle: 0 or -EMFILE. Followed by handle_insert() or handle_unreserve(). */
-int handle_reserve(struct handle_table *table);
-void handle_unreserve(struct handle_table *table);
 /*
- * Takes the node and the owner (NULL = the volume's default identity), and uses up a reservation,
- * also on failure (-ENOMEM). *ret_id is never 0. Clients guess numbers: once this returns, anybody
- * may use the handle.
+ * Charges one handle and gets all the memory that it will need, so that nothing can fail once the
+ * file is open, or made: 0, -EMFILE or -ENOMEM. Followed by handle_insert() or handle_unreserve().
  */
-int handle_insert(struct handle_table *table, const struct volume *volume,
-		  struct session_identity *owner, struct fs_node *node, uint32_t flags,
-		  uint32_t type, uint64_t *ret_id);
+int handle_reserve(struct handle_table *table, struct handle **ret_reserved);
+/* NULL is fine. Returns NULL. */
+struct handle *handle_unreserve(struct handle_table *table, struct handle *reserved);
+/*
+ * Takes the reservation, the node and the owner (NULL = the volume's default identity). The number is
+ * never 0. Clients guess numbers: once this returns, anybody may use the handle.
+ */
+uint64_t handle_insert(struct handle_table *table, struct handle *reserved,
+		       const struct volume *volume, struct session_identity *owner,
+		       struct fs_node *node, uint32_t flags, uint32_t type);
 /* NULL for a number that names nothing. */
 struct handle *handle_ref(struct handle_table *table, uint64_t id);
 /* NULL is fine. Returns NULL. */

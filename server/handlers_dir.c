@@ -27,7 +27,7 @@ struct listing {
 	struct fs_node dir; /* borrowed */
 	Gofer__ReadDirReply *reply;
 	size_t left; /* bytes of the body */
-	int error;
+	int error;   /* why it ended before it was full */
 };
 
 static bool add_details(struct listing *l, Gofer__Entry *entry, const char *name)
@@ -74,6 +74,13 @@ static bool add_details(struct listing *l, Gofer__Entry *entry, const char *name
 	return entry->attr != NULL;
 }
 
+/* The request's memory is used up: what was gathered is the reply. */
+static int no_room(struct listing *l)
+{
+	l->error = -EMSGSIZE;
+	return 1;
+}
+
 static int add_entry(const struct fs_dirent *d, void *userdata)
 {
 	struct listing *l = userdata;
@@ -85,7 +92,7 @@ static int add_entry(const struct fs_dirent *d, void *userdata)
 		return 1;
 	entry = arena_alloc(a, sizeof(*entry));
 	if (!entry)
-		return 1;
+		return no_room(l);
 	gofer__entry__init(entry);
 	entry->name = (ProtobufCBinaryData){ .data = arena_memdup(a, d->name, d->name_len + 1),
 					     .len = d->name_len };
@@ -93,10 +100,10 @@ static int add_entry(const struct fs_dirent *d, void *userdata)
 	entry->ino = d->ino;
 	entry->cookie = d->cookie;
 	if (!entry->name.data)
-		return 1;
+		return no_room(l);
 	if ((l->query->attrs || l->query->targets) &&
 	    !add_details(l, entry, (const char *)entry->name.data))
-		return 1;
+		return no_room(l);
 	size = gofer__entry__get_packed_size(entry) + ENTRY_OVERHEAD;
 	if (size > l->left)
 		return 1;
@@ -132,7 +139,7 @@ static int list(struct listing *l, struct handle *handle)
 	/* Not even one fits (a link's target of 4 KiB in a small reply): asking again would not
 	 * help. */
 	if (!end && l->reply->n_entries == 0)
-		return -EINVAL;
+		return l->error < 0 ? l->error : -EINVAL;
 	l->reply->end = end;
 	return 0;
 }
@@ -143,7 +150,7 @@ int handle_read_dir(struct request *r, const Gofer__ReadDirRequest *q)
 	_cleanup_node_ struct fs_node file = FS_NODE_NULL;
 	struct fs *fs = request_fs(r);
 	struct listing l = { .request = r, .query = q };
-	struct handle *handle = q->path->path.len == 0 ? r->base[0] : NULL;
+	struct handle *handle = q->path->path.len == 0 ? r->base[0] : NULL, *kept;
 	Gofer__Attr attr = GOFER__ATTR__INIT;
 	int e;
 
@@ -171,13 +178,12 @@ int handle_read_dir(struct request *r, const Gofer__ReadDirRequest *q)
 		return e;
 	if (!q->keep || l.reply->end || handle)
 		return 0;
-	e = handle_reserve(&r->session->handles);
+	e = handle_reserve(&r->session->handles, &kept);
 	if (e < 0)
 		return e;
-	e = handle_insert(&r->session->handles, r->volume, session_identity_ref(r->worker->acting),
-			  &file, GOFER__OPEN_FLAG__OPEN_READ, S_IFDIR, &l.reply->handle);
-	if (e < 0)
-		return e;
+	l.reply->handle = handle_insert(&r->session->handles, kept, r->volume,
+					session_identity_ref(r->worker->acting), &file,
+					GOFER__OPEN_FLAG__OPEN_READ, S_IFDIR);
 	r->reply_handle = l.reply->handle;
 	return 0;
 }

@@ -133,17 +133,16 @@ int handle_allocate(struct request *r, const Gofer__AllocateRequest *q)
 			FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		[GOFER__ALLOCATE_MODE__ALLOCATE_ZERO_RANGE] = FALLOC_FL_ZERO_RANGE,
 	};
-	Gofer__ObjectReply *reply;
+	Gofer__ObjectReply *reply = REQUEST_REPLY(r, ObjectReply, object_reply);
 	int e = 0;
 	_cleanup_handle_ struct handle *h = request_handle(r, q->handle, FLAG(WRITE), &e);
 
 	if (!h)
 		return e;
-	if (fallocate(h->node.fd, modes[q->mode], q->offset, q->length) < 0)
-		return -errno;
-	reply = REQUEST_REPLY(r, ObjectReply, object_reply);
 	if (!reply)
 		return -EMSGSIZE;
+	if (fallocate(h->node.fd, modes[q->mode], q->offset, q->length) < 0)
+		return -errno;
 	reply->attr = request_getattr(r, &h->node);
 	return 0;
 }
@@ -177,7 +176,7 @@ int handle_seek(struct request *r, const Gofer__SeekRequest *q)
 int handle_copy(struct request *r, const Gofer__CopyRequest *q)
 {
 	loff_t from = q->source_offset, to = q->dest_offset;
-	Gofer__CopyReply *reply;
+	Gofer__CopyReply *reply = REQUEST_REPLY(r, CopyReply, copy_reply);
 	ssize_t n;
 	int e = 0;
 	_cleanup_handle_ struct handle *source = request_handle(r, q->source, FLAG(READ), &e);
@@ -186,13 +185,12 @@ int handle_copy(struct request *r, const Gofer__CopyRequest *q)
 
 	if (!source || !dest)
 		return e;
+	if (!reply)
+		return -EMSGSIZE;
 	n = copy_file_range(source->node.fd, &from, dest->node.fd, &to,
 			    MIN(q->length, (uint64_t)COPY_MAX), 0);
 	if (n < 0)
 		return -errno;
-	reply = REQUEST_REPLY(r, CopyReply, copy_reply);
-	if (!reply)
-		return -EMSGSIZE;
 	reply->count = n;
 	reply->attr = request_getattr(r, &dest->node);
 	return 0;

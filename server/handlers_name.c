@@ -2,6 +2,8 @@
  * handlers_name.c - requests that make, remove or move a name in a directory. The walk ends at the directory; the name goes to one
  * system call as one validated component. A path that ends in "." or ".." or is empty has no name to work on: each request says
  * what its system call says to that. The victim of an unlink or a rename is never opened.
+ *
+ * The reply is got before anything is changed: once the system call has succeeded, nothing turns the answer into an error any more.
  */
 #include "server/session.h"
 
@@ -40,14 +42,12 @@ static int refuse_trailing_slash(struct request *r, const struct walk_result *wa
 }
 
 /* The new object's attributes, looked up by name without following: somebody may have exchanged it meanwhile, as after a stat. */
-static int reply_created(struct request *r, const struct walk_result *walk)
+static int fill_created(struct request *r, const struct walk_result *walk,
+			Gofer__ObjectReply *reply)
 {
 	_cleanup_node_ struct fs_node node = FS_NODE_NULL;
 	struct fs *fs = request_fs(r);
-	Gofer__ObjectReply *reply = REQUEST_REPLY(r, ObjectReply, object_reply);
 
-	if (!reply)
-		return -EMSGSIZE;
 	if (fs->ops->child(fs, &walk->node, walk->name, false, &node) == 0)
 		reply->attr = request_getattr(r, &node);
 	reply->parent = request_getattr(r, &walk->node);
@@ -57,19 +57,21 @@ static int reply_created(struct request *r, const struct walk_result *walk)
 int handle_mkdir(struct request *r, const Gofer__MkdirRequest *q)
 {
 	_cleanup_walk_ struct walk_result walk = { .node = FS_NODE_NULL };
-	int e = find_name(r, q->path, 0, -EEXIST, -EEXIST, &walk);
+	Gofer__ObjectReply *reply = REQUEST_REPLY(r, ObjectReply, object_reply);
+	int e = reply ? find_name(r, q->path, 0, -EEXIST, -EEXIST, &walk) : -EMSGSIZE;
 
 	if (e != 0)
 		return e;
 	request_umask(r, q->umask);
 	e = request_fs(r)->ops->mkdir(request_fs(r), &walk.node, walk.name, q->mode);
-	return e < 0 ? e : reply_created(r, &walk);
+	return e < 0 ? e : fill_created(r, &walk, reply);
 }
 
 int handle_mknod(struct request *r, const Gofer__MknodRequest *q)
 {
 	_cleanup_walk_ struct walk_result walk = { .node = FS_NODE_NULL };
-	int e = find_name(r, q->path, 0, -EEXIST, -EEXIST, &walk);
+	Gofer__ObjectReply *reply = REQUEST_REPLY(r, ObjectReply, object_reply);
+	int e = reply ? find_name(r, q->path, 0, -EEXIST, -EEXIST, &walk) : -EMSGSIZE;
 
 	if (e == 0)
 		e = refuse_trailing_slash(r, &walk);
@@ -77,16 +79,17 @@ int handle_mknod(struct request *r, const Gofer__MknodRequest *q)
 		return e;
 	request_umask(r, q->umask);
 	e = request_fs(r)->ops->mknod(request_fs(r), &walk.node, walk.name, q->mode, q->rdev);
-	return e < 0 ? e : reply_created(r, &walk);
+	return e < 0 ? e : fill_created(r, &walk, reply);
 }
 
 int handle_symlink(struct request *r, const Gofer__SymlinkRequest *q)
 {
 	_cleanup_walk_ struct walk_result walk = { .node = FS_NODE_NULL };
+	Gofer__ObjectReply *reply = REQUEST_REPLY(r, ObjectReply, object_reply);
 	char *target = arena_alloc(&r->worker->arena, q->target.len + 1);
 	int e;
 
-	if (!target)
+	if (!reply || !target)
 		return -EMSGSIZE;
 	memcpy(target, q->target.data, q->target.len);
 	target[q->target.len] = '\0';
@@ -95,15 +98,17 @@ int handle_symlink(struct request *r, const Gofer__SymlinkRequest *q)
 		e = refuse_trailing_slash(r, &walk);
 	if (e == 0)
 		e = request_fs(r)->ops->symlink(request_fs(r), target, &walk.node, walk.name);
-	return e != 0 ? e : reply_created(r, &walk);
+	return e != 0 ? e : fill_created(r, &walk, reply);
 }
 
 int handle_link(struct request *r, const Gofer__LinkRequest *q)
 {
 	_cleanup_walk_ struct walk_result source = { .node = FS_NODE_NULL },
 					  dest = { .node = FS_NODE_NULL };
+	Gofer__ObjectReply *reply = REQUEST_REPLY(r, ObjectReply, object_reply);
 	const struct fs_node *node;
-	int e = request_object(r, q->source, q->source->nofollow, &source, &node, NULL);
+	int e = reply ? request_object(r, q->source, q->source->nofollow, &source, &node, NULL)
+		      : -EMSGSIZE;
 
 	if (e == 0)
 		e = find_name(r, q->dest, 1, -EEXIST, -EEXIST, &dest);
@@ -111,15 +116,17 @@ int handle_link(struct request *r, const Gofer__LinkRequest *q)
 		e = refuse_trailing_slash(r, &dest);
 	if (e == 0)
 		e = request_fs(r)->ops->link(request_fs(r), node, &dest.node, dest.name);
-	return e != 0 ? e : reply_created(r, &dest);
+	return e != 0 ? e : fill_created(r, &dest, reply);
 }
 
 int handle_unlink(struct request *r, const Gofer__UnlinkRequest *q)
 {
 	_cleanup_walk_ struct walk_result walk = { .node = FS_NODE_NULL };
-	Gofer__ObjectReply *reply;
+	Gofer__ObjectReply *reply = REQUEST_REPLY(r, ObjectReply, object_reply);
 	int e;
 
+	if (!reply)
+		return -EMSGSIZE;
 	/* The root of a filesystem cannot be removed, nor can what a handle names. */
 	if (q->path->path.len == 0)
 		return q->directory ? -EBUSY : -EISDIR;
@@ -136,9 +143,6 @@ int handle_unlink(struct request *r, const Gofer__UnlinkRequest *q)
 	e = request_fs(r)->ops->unlink(request_fs(r), &walk.node, walk.name, q->directory);
 	if (e < 0)
 		return e;
-	reply = REQUEST_REPLY(r, ObjectReply, object_reply);
-	if (!reply)
-		return -EMSGSIZE;
 	reply->parent = request_getattr(r, &walk.node);
 	return 0;
 }
@@ -177,9 +181,11 @@ int handle_rename(struct request *r, const Gofer__RenameRequest *q)
 					  dest = { .node = FS_NODE_NULL };
 	_cleanup_node_ struct fs_node moved = FS_NODE_NULL;
 	struct fs *fs = request_fs(r);
-	Gofer__RenameReply *reply;
+	Gofer__RenameReply *reply = REQUEST_REPLY(r, RenameReply, rename_reply);
 	int e = find_name(r, q->source, 0, -EBUSY, -EBUSY, &source);
 
+	if (!reply)
+		return -EMSGSIZE;
 	if (e == 0 || e == -EBUSY) {
 		/* Both directories are looked for before either name is judged. */
 		int last = q->flags == GOFER__RENAME_FLAG__RENAME_NO_REPLACE ? -EEXIST : -EBUSY;
@@ -195,9 +201,6 @@ int handle_rename(struct request *r, const Gofer__RenameRequest *q)
 				    host_flags[q->flags]);
 	if (e != 0)
 		return e;
-	reply = REQUEST_REPLY(r, RenameReply, rename_reply);
-	if (!reply)
-		return -EMSGSIZE;
 	if (fs->ops->child(fs, &dest.node, dest.name, false, &moved) == 0)
 		reply->attr = request_getattr(r, &moved);
 	reply->source_parent = request_getattr(r, &source.node);

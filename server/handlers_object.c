@@ -1,6 +1,7 @@
 /*
  * handlers_object.c - requests about the object that a path names: attributes, access, links,
- * extended attributes. One walk, one operation, one reply.
+ * extended attributes. One walk, one operation, one reply; where something changes, the reply is got
+ * first, so that nothing fails behind the change.
  */
 #include "server/session.h"
 
@@ -71,26 +72,18 @@ int handle_read_link(struct request *r, const Gofer__ReadLinkRequest *q)
 	return 0;
 }
 
-/* A reply with the object's attributes as they are now. */
-static int reply_object(struct request *r, const struct fs_node *node)
-{
-	Gofer__ObjectReply *reply = REQUEST_REPLY(r, ObjectReply, object_reply);
-
-	if (!reply)
-		return -EMSGSIZE;
-	reply->attr = request_getattr(r, node);
-	return 0;
-}
-
 int handle_set_attr(struct request *r, const Gofer__SetAttrRequest *q)
 {
 	_cleanup_walk_ struct walk_result walk = { .node = FS_NODE_NULL };
+	Gofer__ObjectReply *reply = REQUEST_REPLY(r, ObjectReply, object_reply);
 	Gofer__SetAttrRequest set = *q;
 	const struct fs_node *node;
 	int e = request_object(r, q->path, q->path->nofollow, &walk, &node, NULL);
 
 	if (e != 0)
 		return e;
+	if (!reply)
+		return -EMSGSIZE;
 	if (node != &walk.node && (q->mask & GOFER__SET_ATTR_MASK__SET_SIZE)) {
 		/* By handle: what the handle was opened for decides, as in ftruncate(2), not what
 		 * the file's mode says now. */
@@ -102,7 +95,10 @@ int handle_set_attr(struct request *r, const Gofer__SetAttrRequest *q)
 	}
 	if (set.mask || !q->mask)
 		e = request_fs(r)->ops->setattr(request_fs(r), node, &set);
-	return e < 0 ? e : reply_object(r, node);
+	if (e < 0)
+		return e;
+	reply->attr = request_getattr(r, node);
+	return 0;
 }
 
 /* The attribute's name with its NUL, in the arena. */
@@ -187,38 +183,46 @@ int handle_set_xattr(struct request *r, const Gofer__SetXattrRequest *q)
 		[GOFER__XATTR_FLAG__XATTR_ONLY_REPLACE] = XATTR_REPLACE,
 	};
 	_cleanup_walk_ struct walk_result walk = { .node = FS_NODE_NULL };
+	Gofer__ObjectReply *reply = REQUEST_REPLY(r, ObjectReply, object_reply);
 	const char *name = xattr_name(r, &q->name);
 	const struct fs_node *node;
 	int e = request_object(r, q->path, q->path->nofollow, &walk, &node, NULL);
 
 	if (e != 0)
 		return e;
-	if (!name)
+	if (!reply || !name)
 		return -EMSGSIZE;
 	e = xattr_may_change(name);
 	if (e < 0)
 		return e;
 	e = request_fs(r)->ops->setxattr(request_fs(r), node, name, r->frame->data,
 					 r->frame->header.data_len, host_flags[q->flags]);
-	return e < 0 ? e : reply_object(r, node);
+	if (e < 0)
+		return e;
+	reply->attr = request_getattr(r, node);
+	return 0;
 }
 
 int handle_remove_xattr(struct request *r, const Gofer__RemoveXattrRequest *q)
 {
 	_cleanup_walk_ struct walk_result walk = { .node = FS_NODE_NULL };
+	Gofer__ObjectReply *reply = REQUEST_REPLY(r, ObjectReply, object_reply);
 	const char *name = xattr_name(r, &q->name);
 	const struct fs_node *node;
 	int e = request_object(r, q->path, q->path->nofollow, &walk, &node, NULL);
 
 	if (e != 0)
 		return e;
-	if (!name)
+	if (!reply || !name)
 		return -EMSGSIZE;
 	e = xattr_may_change(name);
 	if (e < 0)
 		return e;
 	e = request_fs(r)->ops->removexattr(request_fs(r), node, name);
-	return e < 0 ? e : reply_object(r, node);
+	if (e < 0)
+		return e;
+	reply->attr = request_getattr(r, node);
+	return 0;
 }
 
 int handle_stat_fs(struct request *r, const Gofer__StatFsRequest *q)

@@ -111,25 +111,25 @@ int handle_open(struct request *r, const Gofer__OpenRequest *q)
 	_cleanup_walk_ struct walk_result walk = { .node = FS_NODE_NULL };
 	_cleanup_node_ struct fs_node file = FS_NODE_NULL, donated = FS_NODE_NULL;
 	struct fs *fs = request_fs(r);
-	Gofer__Attr attr = GOFER__ATTR__INIT;
-	Gofer__OpenReply *reply;
+	Gofer__OpenReply *reply = REQUEST_REPLY(r, OpenReply, open_reply);
+	Gofer__Attr *attr = arena_alloc(&r->worker->arena, sizeof(*attr));
+	struct handle *reserved = NULL;
 	bool donate, keep;
 	int e;
 
-	e = handle_reserve(&r->session->handles);
+	/* All that may be lacking is got before a file is made or cut. */
+	if (!reply || !attr)
+		return -EMSGSIZE;
+	e = handle_reserve(&r->session->handles, &reserved);
 	if (e < 0)
 		return e;
-	e = open_node(r, q, &walk, &file, &attr);
+	e = open_node(r, q, &walk, &file, attr);
 	if (e != 0) {
-		handle_unreserve(&r->session->handles);
+		handle_unreserve(&r->session->handles, reserved);
 		return e;
 	}
-	reply = REQUEST_REPLY(r, OpenReply, open_reply);
-	if (!reply || !(reply->attr = request_attr(r, &attr))) {
-		handle_unreserve(&r->session->handles);
-		return -EMSGSIZE;
-	}
-	donate = (q->flags & FLAG(DONATE)) && request_may_donate(r, q->flags, attr.mode & S_IFMT);
+	reply->attr = attr;
+	donate = (q->flags & FLAG(DONATE)) && request_may_donate(r, q->flags, attr->mode & S_IFMT);
 	keep = !donate || !(q->flags & FLAG(ONLY_DONATED));
 	if (donate && keep)
 		/* The file is open; that no second descriptor can be had only means that none is
@@ -144,15 +144,14 @@ int handle_open(struct request *r, const Gofer__OpenRequest *q)
 		reply->donated = true;
 	}
 	if (keep) {
-		e = handle_insert(&r->session->handles, r->volume,
-				  session_identity_ref(r->worker->acting), &file,
-				  q->flags & (FLAG(READ) | FLAG(WRITE) | FLAG(APPEND) | FLAG(PATH)),
-				  attr.mode & S_IFMT, &reply->handle);
-		if (e < 0)
-			return e;
+		reply->handle = handle_insert(
+			&r->session->handles, reserved, r->volume,
+			session_identity_ref(r->worker->acting), &file,
+			q->flags & (FLAG(READ) | FLAG(WRITE) | FLAG(APPEND) | FLAG(PATH)),
+			attr->mode & S_IFMT);
 		r->reply_handle = reply->handle;
 	} else {
-		handle_unreserve(&r->session->handles);
+		handle_unreserve(&r->session->handles, reserved);
 	}
 	reply->followed = walk.followed;
 	reply->n_followed = walk.n_followed;
@@ -234,6 +233,8 @@ static int write_atomic(struct request *r, const Gofer__WriteFileRequest *q,
 	e = fs->ops->child(fs, &walk->node, walk->name, true, &old);
 	if (e == 0)
 		return q->exclusive ? -EEXIST : -EISDIR;
+	if (e == -ENOTDIR && q->exclusive)
+		return -EEXIST;
 	if (e == FS_SYMLINK) {
 		e = q->exclusive        ? -EEXIST
 		    : q->path->nofollow ? -ELOOP
@@ -266,9 +267,11 @@ int handle_write_file(struct request *r, const Gofer__WriteFileRequest *q)
 {
 	_cleanup_walk_ struct walk_result walk = { .node = FS_NODE_NULL };
 	_cleanup_node_ struct fs_node file = FS_NODE_NULL;
-	Gofer__ObjectReply *reply;
+	Gofer__ObjectReply *reply = REQUEST_REPLY(r, ObjectReply, object_reply);
 	int e;
 
+	if (!reply)
+		return -EMSGSIZE;
 	request_umask(r, q->umask);
 	if (q->atomic) {
 		e = write_atomic(r, q, &walk, &file);
@@ -283,9 +286,6 @@ int handle_write_file(struct request *r, const Gofer__WriteFileRequest *q)
 	}
 	if (e != 0)
 		return e;
-	reply = REQUEST_REPLY(r, ObjectReply, object_reply);
-	if (!reply)
-		return -EMSGSIZE;
 	reply->attr = request_getattr(r, &file);
 	reply->parent = request_getattr(r, &walk.node);
 	return 0;

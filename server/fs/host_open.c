@@ -13,7 +13,8 @@
  * open(O_CREAT) must be one step of the kernel: only the kernel can create or open a name that
  * others create and unlink meanwhile, and only it applies fs.protected_regular. What stands there
  * is looked at first, so that a special file is not touched in the ordinary case, and what was
- * opened is looked at again. Where devices could be reached instead (no FS_NODEV), the name is
+ * opened is looked at again; where nothing stands there, the file is made exclusively first, which
+ * leaves nothing to look at. Where devices could be reached instead (no FS_NODEV), the name is
  * created exclusively or opened through its descriptor, in turn, as long as others keep changing
  * it.
  */
@@ -140,6 +141,23 @@ int host_open_path(struct fs *fs, const struct fs_node *base, const char *path, 
 	return 0;
 }
 
+/*
+ * open(O_CREAT | O_EXCL): what comes out is new, a regular file, and ours. Nothing about it has to be
+ * found out or put right, so nothing can fail once it is there.
+ */
+static int create_new(struct fs *fs, const struct fs_node *dir, const char *name, int flags,
+		      mode_t mode, struct fs_node *ret_file)
+{
+	int fd = host_openat(fs, dir->fd, name,
+			     flags | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW,
+			     mode & 07777, host_resolve_flags(fs));
+
+	if (fd < 0)
+		return fd;
+	*ret_file = (struct fs_node){ .fd = fd };
+	return 0;
+}
+
 /* open(O_CREAT) as the kernel does it. The name was looked at; what came out is looked at again. */
 static int create_in_one(struct fs *fs, const struct fs_node *dir, const char *name, int flags,
 			 mode_t mode, struct fs_node *ret_file)
@@ -194,7 +212,7 @@ int host_create(struct fs *fs, const struct fs_node *dir, const char *name, int 
 	if (flags & O_EXCL) {
 		/* Whatever stands there, EEXIST comes before anything is opened. */
 		r = fs_writable(fs);
-		return r < 0 ? r : create_in_one(fs, dir, name, flags, mode, ret_file);
+		return r < 0 ? r : create_new(fs, dir, name, flags, mode, ret_file);
 	}
 	for (unsigned turn = 0; turn < CREATE_TURNS; turn++) {
 		_cleanup_node_ struct fs_node there = FS_NODE_NULL;
@@ -206,6 +224,10 @@ int host_create(struct fs *fs, const struct fs_node *dir, const char *name, int 
 				r = open_policy(fs, st.st_mode);
 				if (r < 0)
 					return r == -ELOOP ? FS_SYMLINK : r;
+			} else if (errno == ENOENT) {
+				r = create_new(fs, dir, name, flags, mode, ret_file);
+				if (r != -EEXIST)
+					return r;
 			}
 			return create_in_one(fs, dir, name, flags, mode, ret_file);
 		}
@@ -217,7 +239,7 @@ int host_create(struct fs *fs, const struct fs_node *dir, const char *name, int 
 		r = fs_writable(fs);
 		if (r < 0)
 			return r;
-		r = create_in_one(fs, dir, name, flags | O_EXCL, mode, ret_file);
+		r = create_new(fs, dir, name, flags, mode, ret_file);
 		if (r != -EEXIST)
 			return r;
 	}

@@ -15,12 +15,18 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "common/packet.h"
+#include "common/sys.h"
 #include "proto/rpc.h"
 #include "server/server.h"
+
+#ifndef OPEN_TREE_CLONE
+#define OPEN_TREE_CLONE 1
+#endif
 
 struct session_fixture {
 	char dir[64];
@@ -28,6 +34,10 @@ struct session_fixture {
 	int server_sock, result;
 	int sock;
 	struct server_limits limits;
+	/* For those who want more than a plain read-write volume: */
+	uint32_t fs_flags;                        /* FS_DETACHED: a detached mount, nodev */
+	bool delegate;                            /* to uids and gids of any number */
+	void (*enter)(struct session_fixture *f); /* in the session's thread, before it begins */
 	uint8_t out[FRAME_MAX_PACKET], in[FRAME_MAX_PACKET];
 	size_t out_used;
 	/* the last packet received */
@@ -35,6 +45,22 @@ struct session_fixture {
 	unsigned n_replies;
 	int fd;
 };
+
+static inline int fixture_root(const struct session_fixture *f)
+{
+	int fd;
+
+	if (!(f->fs_flags & FS_DETACHED))
+		return open(f->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fd = sys_open_tree(AT_FDCWD, f->dir, OPEN_TREE_CLONE | O_CLOEXEC);
+	if (fd >= 0)
+		cr_assert_eq(sys_mount_setattr(fd, "", AT_EMPTY_PATH,
+					       MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+						       MOUNT_ATTR_NOSYMFOLLOW,
+					       0, 0),
+			     0);
+	return fd;
+}
 
 /* In a thread, not a process: so that the leak checker sees what a session leaves behind. */
 static inline void *fixture_serve(void *userdata)
@@ -47,6 +73,10 @@ static inline void *fixture_serve(void *userdata)
 		.donate = DONATE_ALWAYS,
 		.squash_uid = getuid(),
 		.squash_gid = getgid(),
+		.special = f->fs_flags & FS_SPECIAL,
+		.identity = f->delegate ? IDENTITY_DELEGATE : IDENTITY_SQUASH,
+		.uids.high = UINT32_MAX - 1,
+		.gids.high = UINT32_MAX - 1,
 	};
 	struct server server = {
 		.volumes = &v,
@@ -56,12 +86,14 @@ static inline void *fixture_serve(void *userdata)
 		.version = "test",
 	};
 	struct peer peer = { .uid = getuid(), .gid = getgid() };
-	int root = open(f->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int root = fixture_root(f);
 	int proc = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	f->result = fs_init(&v.fs, &fs_host_ops, 1, 0, root);
+	f->result = fs_init(&v.fs, &fs_host_ops, 1, f->fs_flags, root);
 	if (f->result == 0) {
 		v.fs.proc_fd = proc;
+		if (f->enter)
+			f->enter(f);
 		f->result = session_run(&server, f->server_sock, &peer, proc, &draining);
 		fs_deinit(&v.fs);
 	}
@@ -69,20 +101,45 @@ static inline void *fixture_serve(void *userdata)
 	return NULL;
 }
 
-static inline struct session_fixture *fixture_start(const struct server_limits *limits)
+/* A session begins on f->dir. */
+static inline void fixture_begin(struct session_fixture *f)
 {
-	struct session_fixture *f = calloc(1, sizeof(*f));
 	int pair[2];
 
-	cr_assert_not_null(f);
-	f->limits = limits ? *limits : SERVER_LIMITS_DEFAULT;
-	f->fd = -EBADF;
-	strncpy(f->dir, "/tmp/gofer-session-XXXXXX", sizeof(f->dir) - 1);
-	cr_assert_not_null(mkdtemp(f->dir));
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 	f->server_sock = pair[1];
 	f->sock = pair[0];
 	cr_assert_eq(pthread_create(&f->server, NULL, fixture_serve, f), 0);
+}
+
+/* Hangs up; the session must end by itself, and cleanly. */
+static inline void fixture_end(struct session_fixture *f)
+{
+	f->fd = fd_close(f->fd);
+	close(f->sock);
+	cr_assert_eq(pthread_join(f->server, NULL), 0);
+	cr_assert_eq(f->result, 0, "the session ended with %d", f->result);
+}
+
+/* With a directory of its own below `where`, no session yet. */
+static inline struct session_fixture *fixture_new(const struct server_limits *limits,
+						  const char *where)
+{
+	struct session_fixture *f = calloc(1, sizeof(*f));
+
+	cr_assert_not_null(f);
+	f->limits = limits ? *limits : SERVER_LIMITS_DEFAULT;
+	f->fd = -EBADF;
+	(void)snprintf(f->dir, sizeof(f->dir), "%s/gofer-session-XXXXXX", where);
+	cr_assert_not_null(mkdtemp(f->dir));
+	return f;
+}
+
+static inline struct session_fixture *fixture_start(const struct server_limits *limits)
+{
+	struct session_fixture *f = fixture_new(limits, "/tmp");
+
+	fixture_begin(f);
 	return f;
 }
 
@@ -92,15 +149,16 @@ static inline int fixture_remove(const char *path, const struct stat *st _unused
 	return remove(path);
 }
 
-/* Hangs up; the session must end by itself, and cleanly. */
-static inline void fixture_stop(struct session_fixture *f)
+static inline void fixture_free(struct session_fixture *f)
 {
-	fd_close(f->fd);
-	close(f->sock);
-	cr_assert_eq(pthread_join(f->server, NULL), 0);
-	cr_assert_eq(f->result, 0, "the session ended with %d", f->result);
 	nftw(f->dir, fixture_remove, 16, FTW_DEPTH | FTW_PHYS);
 	free(f);
+}
+
+static inline void fixture_stop(struct session_fixture *f)
+{
+	fixture_end(f);
+	fixture_free(f);
 }
 
 static inline void add_raw(struct session_fixture *f, struct frame_header h, const void *body,

@@ -17,10 +17,11 @@ static struct fs_node some_node(void)
 static uint64_t insert(struct handle_table *t)
 {
 	struct fs_node node = some_node();
-	uint64_t id = 0;
+	struct handle *reserved;
+	uint64_t id;
 
-	cr_assert_eq(handle_reserve(t), 0);
-	cr_assert_eq(handle_insert(t, NULL, NULL, &node, 0, 0, &id), 0);
+	cr_assert_eq(handle_reserve(t, &reserved), 0);
+	id = handle_insert(t, reserved, NULL, NULL, &node, 0, 0);
 	cr_assert_neq(id, 0);
 	return id;
 }
@@ -67,15 +68,17 @@ Test(handle, a_close_during_use_closes_the_descriptor_only_afterwards_S69_S105)
 Test(handle, the_limit_is_charged_before_anything_is_opened_S80)
 {
 	struct handle_table t;
+	struct handle *reserved = NULL;
 	uint64_t ids[4];
 
 	cr_assert_eq(handle_table_init(&t, 4), 0);
 	for (int i = 0; i < 4; i++)
 		ids[i] = insert(&t);
-	cr_assert_eq(handle_reserve(&t), -EMFILE);
+	cr_assert_eq(handle_reserve(&t, &reserved), -EMFILE);
+	cr_assert_null(reserved);
 	cr_assert_eq(handle_remove(&t, ids[2]), 0);
-	cr_assert_eq(handle_reserve(&t), 0);
-	handle_unreserve(&t);
+	cr_assert_eq(handle_reserve(&t, &reserved), 0);
+	cr_assert_null(handle_unreserve(&t, reserved));
 	cr_assert_eq(handle_count(&t), 3);
 	handle_table_deinit(&t);
 }
