@@ -44,7 +44,7 @@ objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)))
 COMMON_O := $(call objects,common/*.c)
 PROTO_O := $(call objects,proto/*.c) $(BUILD)/gen/gofer.pb-c.o
 SERVER_O := $(call objects,server/*.c server/fs/*.c)
-CLIENT_O := $(call objects,client/*.c)
+CLIENT_O := $(call objects,client/*.c client/cache/*.c)
 CLI_O := $(call objects,client/cli/*.c)
 UNIT_T := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 PROG_T := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/integration/*.c tests/stress/*.c tests/bench/*.c))
@@ -57,8 +57,8 @@ SHARED := $(BUILD)/libgofer.so.$(VERSION)
 
 COMPLETION := scripts/gofer.bash-completion
 
-SOURCES := $(wildcard common/*.c proto/*.c server/*.c server/fs/*.c client/*.c client/cli/*.c)
-HEADERS := $(wildcard common/*.h proto/*.h server/*.h server/fs/*.h client/*.h client/cli/*.h)
+SOURCES := $(wildcard common/*.c proto/*.c server/*.c server/fs/*.c client/*.c client/cache/*.c client/cli/*.c)
+HEADERS := $(wildcard common/*.h proto/*.h server/*.h server/fs/*.h client/*.h client/cache/*.h client/cli/*.h)
 TEST_SOURCES := $(wildcard tests/*/*.c tests/*/*.h)
 SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh .ci/run)
 

@@ -149,6 +149,8 @@ static void call_send(struct gofer_session *s, struct call *call, struct waiter 
 			slot->call = call;
 			slot->waiter = w;
 			slot->state = SLOT_WAITING;
+			if (call->blind)
+				slot_blind(s, slot);
 			w->pending++;
 			w->done = false;
 		}
@@ -183,6 +185,7 @@ static void abandon(struct gofer_session *s, struct call *calls, size_t n, int r
 		slot->call = NULL;
 		slot->sink = NULL;
 		slot->state = SLOT_ZOMBIE;
+		slot_blind(s, slot); /* it may still be executed */
 		calls[i].answered = true;
 		calls[i].result = result;
 		session_send_cancel(s, calls[i].tag);
@@ -217,23 +220,30 @@ void session_call_many(struct gofer_session *s, struct call *calls, size_t n)
 		timed_out(s, rpc_find(calls[0].request.type));
 }
 
-int session_call(struct gofer_session *s, const struct gofer_request *request, void *sink,
-		 struct gofer_reply *ret_reply)
+static int call_one(struct gofer_session *s, const struct gofer_request *request, void *sink,
+		    bool blind, struct gofer_reply *ret_reply)
 {
 	struct call call;
 
 	call.request = *request;
 	call.sink = sink;
+	call.blind = blind;
 	session_call_many(s, &call, 1);
 	if (call.result == 0)
 		*ret_reply = call.reply;
 	return call.result;
 }
 
+int session_call(struct gofer_session *s, const struct gofer_request *request, void *sink,
+		 struct gofer_reply *ret_reply)
+{
+	return call_one(s, request, sink, false, ret_reply);
+}
+
 int gofer_call(struct gofer_session *s, const struct gofer_request *request,
 	       struct gofer_reply *ret_reply)
 {
-	return session_call(s, request, NULL, ret_reply);
+	return call_one(s, request, NULL, true, ret_reply);
 }
 
 static uint64_t cookie_of(uint32_t tag)
@@ -271,6 +281,7 @@ int session_submit(struct gofer_session *s, const struct gofer_request *request,
 		slot->sink = sink;
 		slot->callback = callback;
 		slot->userdata = userdata;
+		slot_blind(s, slot);
 		r = session_buffer(s, &p);
 		if (r == 0) {
 			slot->state = SLOT_ASYNC;

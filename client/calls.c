@@ -21,6 +21,7 @@ static int stat_path(struct gofer_namespace *ns, const char *path, int flags, Go
 		return r;
 	if (flags & ~STAT_FLAGS)
 		return -EINVAL;
+	l.fresh = flags & AT_STATX_FORCE_SYNC;
 	r = lookup_stat(&l, flags & AT_SYMLINK_NOFOLLOW, ret_attr);
 	return r == LOOKUP_SYNTHETIC ? 0 : r;
 }
@@ -52,11 +53,15 @@ int gofer_access(struct gofer_namespace *ns, const char *path, int mode, int fla
 	Gofer__AccessRequest m = GOFER__ACCESS_REQUEST__INIT;
 	Gofer__Path where = GOFER__PATH__INIT;
 	_cleanup_lookup_ struct lookup l;
+	struct cache_answer answer;
 	struct path_call c = { .type = RPC_TYPE_Access,
 			       .message = &m.base,
 			       .lookup = { &l },
 			       .path = { &where },
 			       .writes = mode & W_OK,
+			       .answer = &answer,
+			       .want = CACHE_ACCESS,
+			       .mode = (unsigned)mode,
 			       .fd = -1 };
 	int r;
 
@@ -78,11 +83,15 @@ ssize_t gofer_readlink(struct gofer_namespace *ns, const char *path, char *buf, 
 	Gofer__ReadLinkRequest m = GOFER__READ_LINK_REQUEST__INIT;
 	Gofer__Path where = GOFER__PATH__INIT;
 	_cleanup_lookup_ struct lookup l;
+	struct cache_answer answer;
 	struct path_call c = { .type = RPC_TYPE_ReadLink,
 			       .message = &m.base,
 			       .lookup = { &l },
 			       .path = { &where },
+			       .answer = &answer,
+			       .want = CACHE_TARGET,
 			       .fd = -1 };
+	const ProtobufCBinaryData *target;
 	struct gofer_reply reply;
 	ssize_t n;
 	int r;
@@ -97,8 +106,12 @@ ssize_t gofer_readlink(struct gofer_namespace *ns, const char *path, char *buf, 
 	}
 	if (r != 0)
 		return fail_path(r == LOOKUP_SYNTHETIC ? -EINVAL : r, "readlink", path);
-	const ProtobufCBinaryData *target = &((Gofer__ReadLinkReply *)reply.message)->target;
-
+	if (answer.found == CACHE_HIT) {
+		n = (ssize_t)MIN(size, answer.len);
+		memcpy(buf, answer.text, (size_t)n);
+		return n;
+	}
+	target = &((Gofer__ReadLinkReply *)reply.message)->target;
 	n = (ssize_t)MIN(size, target->len);
 	memcpy(buf, target->data, (size_t)n);
 	gofer_reply_free(&reply);

@@ -20,8 +20,13 @@ struct gofer_dir {
 	uint64_t cookie;
 	uint32_t identity;
 	struct gofer_reply reply;
-	const Gofer__ReadDirReply *entries; /* in reply; NULL = nothing (left) */
+	const Gofer__ReadDirReply *entries; /* in reply or known; NULL = nothing (left) */
 	size_t at;
+
+	struct cache_listing *listing; /* from the cache: all of it, no reply */
+	Gofer__ReadDirReply known;     /* ... in this form */
+	struct cache_reading reading;  /* what the replies teach it */
+	char *text;                    /* the path that it knows the directory by */
 
 	char **mounts; /* names of what is mounted here, or lies on the way to a mount */
 	size_t n_mounts, mount_at;
@@ -35,7 +40,7 @@ struct gofer_dir {
 
 static void drop_reply(struct gofer_dir *d)
 {
-	if (d->entries)
+	if (d->entries && d->entries != &d->known)
 		gofer_reply_free(&d->reply);
 	d->entries = NULL;
 	d->at = 0;
@@ -80,18 +85,44 @@ static int collect_mounts(struct gofer_dir *d)
 	return 0;
 }
 
+/* The listing that the cache had. */
+static void take_known(struct gofer_dir *d, struct cache_listing *listing)
+{
+	d->listing = listing;
+	d->known = (Gofer__ReadDirReply)GOFER__READ_DIR_REPLY__INIT;
+	d->known.n_entries = listing->n;
+	d->known.entries = listing->list;
+	d->known.attr = &listing->attr;
+	d->known.end = true;
+	d->entries = &d->known;
+}
+
+/* A listing that goes on in further replies: under which path the cache learns them. */
+static void keep_text(struct gofer_dir *d, const struct lookup *l)
+{
+	if (d->reading.node && !d->reading.failed && !d->entries->end)
+		d->text = strndup(l->path, l->len);
+	if (!d->text)
+		d->reading.failed = true;
+}
+
 static int first_page(struct gofer_dir *d, const char *path, int flags)
 {
 	Gofer__ReadDirRequest m = GOFER__READ_DIR_REQUEST__INIT;
 	Gofer__Path where = GOFER__PATH__INIT;
 	_cleanup_lookup_ struct lookup l;
+	struct cache_answer answer;
 	struct path_call c = { .type = RPC_TYPE_ReadDir,
 			       .message = &m.base,
 			       .lookup = { &l },
 			       .path = { &where },
+			       .answer = &answer,
+			       .want = CACHE_LIST,
+			       .reading = &d->reading,
 			       .fd = -1 };
 	int r;
 
+	d->reading.failed = true;
 	r = lookup_init(&l, d->ns, path);
 	if (r < 0)
 		return r;
@@ -102,7 +133,10 @@ static int first_page(struct gofer_dir *d, const char *path, int flags)
 	if (r < 0)
 		return r;
 	if (r == 0) {
-		d->entries = (const Gofer__ReadDirReply *)d->reply.message;
+		if (answer.found == CACHE_HIT)
+			take_known(d, answer.listing);
+		else
+			d->entries = (const Gofer__ReadDirReply *)d->reply.message;
 		d->mount = mount_ref(l.mount);
 		if (d->entries->attr)
 			attr_to_stat(d->entries->attr, &d->st);
@@ -111,6 +145,7 @@ static int first_page(struct gofer_dir *d, const char *path, int flags)
 		if (!d->entries->end && !d->handle)
 			return session_violation(l.mount->session,
 						 "a directory that cannot be read to its end");
+		keep_text(d, &l);
 		r = lookup_absolute(&l, d->path);
 	} else {
 		Gofer__Attr attr;
@@ -147,8 +182,16 @@ static int next_page(struct gofer_dir *d)
 	m.attrs = m.targets = true;
 	m.cookie = d->cookie;
 	r = path_call(&c, &d->reply);
-	if (r == 0)
+	if (r == 0) {
+		struct cache_path known = { .fs_id = d->mount->fs_id,
+					    .identity = d->identity,
+					    .text = d->text,
+					    .len = d->text ? strlen(d->text) : 0 };
+
 		d->entries = (const Gofer__ReadDirReply *)d->reply.message;
+		if (!d->reading.failed)
+			cache_learn_list(&d->reading, &known, d->entries);
+	}
 	return r;
 }
 
@@ -180,6 +223,8 @@ void gofer_closedir(struct gofer_dir *d)
 	if (!d)
 		return;
 	drop_reply(d);
+	free(d->listing);
+	free(d->text);
 	if (d->handle)
 		gofer_handle_close(d->mount->session, d->handle);
 	mount_unref(d->mount);

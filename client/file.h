@@ -19,7 +19,8 @@ struct gofer_file {
 	uint64_t handle; /* 0: none */
 	uint32_t identity;
 	bool append;
-	int access; /* O_RDONLY, O_WRONLY, O_RDWR, O_PATH */
+	bool native; /* written to through fd: the session's cache knows nothing of the inode */
+	int access;  /* O_RDONLY, O_WRONLY, O_RDWR, O_PATH */
 	/*
 	 * What the server calls this inode, and what fstat(2) of the donated descriptor says here:
 	 * they differ where user namespaces do, and one file must not have two owners.

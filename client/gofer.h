@@ -85,6 +85,15 @@ struct gofer_stats {
 	uint64_t descriptors_in;
 };
 void gofer_session_get_stats(struct gofer_session *session, struct gofer_stats *ret_stats);
+/* What the session remembers (see gofer_interop), and how often that sufficed. -ENODATA where no mount of it remembers anything. */
+struct gofer_cache_stats {
+	uint64_t hits, misses;
+	uint64_t evictions; /* names forgotten for want of room */
+	uint64_t drops;     /* how often everything was forgotten, in doubt */
+	uint64_t names, inodes, bytes, budget;
+};
+int gofer_session_get_cache_stats(struct gofer_session *session,
+				  struct gofer_cache_stats *ret_stats);
 /* "Stat" for 16 ...; NULL for a type that is none. */
 const char *gofer_rpc_name(unsigned type);
 
@@ -157,15 +166,28 @@ struct gofer_place;
 struct gofer_file;
 struct gofer_dir;
 
-/* Who else may change the tree. Caching modes come on top of `shared`, which asks the server every time. */
-enum gofer_interop { GOFER_INTEROP_SHARED };
+/*
+ * Who else may change the tree.
+ *   shared        anybody: the server is asked every time.
+ *   writethrough  this client only, others may read: attributes, names (also those that do not exist), targets of symbolic links,
+ *                 whole listings and small files read whole are remembered, and answered without a request; every change is sent before its call returns.
+ *   exclusive     this client only, and nobody else looks: today the same as writethrough.
+ * "This client" is the session: what several namespaces, views, mounts, or raw calls of one session do is known to all of them. The
+ * remembering modes hold for trees where no directory shows in two places (bind mounts inside a volume), on file systems that
+ * tell upper from lower case. atime is remembered too, so it does not show this client's own reading. What is written through
+ * a descriptor of gofer_fileno() is noticed while the file is open, what is stored through a mapping after that is not; nor what
+ * is done to such a descriptor by other means (fchmod, say). Mount before the session opens files for writing.
+ */
+enum gofer_interop { GOFER_INTEROP_SHARED, GOFER_INTEROP_WRITETHROUGH, GOFER_INTEROP_EXCLUSIVE };
 
 struct gofer_mount_options {
 	enum gofer_interop interop;
 	bool read_only; /* refuse changes on this side already */
 	bool no_donate; /* never ask for descriptors */
 	uint32_t
-		follow; /* budget of links for the server to follow on speculation; 0 = 8, UINT32_MAX = none */
+		follow; /* budget of links for the server to follow on speculation; 0 = 8, UINT32_MAX = none. Not used in modes that remember */
+	uint64_t
+		cache_bytes; /* memory for what a session remembers, all its mounts together (the largest counts); 0 = 64 MiB */
 };
 
 int gofer_namespace_new(struct gofer_namespace **ret_ns);

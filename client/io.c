@@ -70,6 +70,7 @@ static ssize_t read_round(struct gofer_file *file, uint8_t *buf, size_t size, ui
 							   .message = &m[n].base,
 							   .fd = -1 };
 		calls[n].sink = buf + at;
+		calls[n].blind = false;
 		at += m[n].count;
 	}
 	session_call_many(file->mount->session, calls, n);
@@ -144,6 +145,12 @@ ssize_t gofer_read(struct gofer_file *file, void *buf, size_t size)
 
 /* ---- write ---- */
 
+/* What changes the file's data by handle is told to the session's cache. */
+static void data_begin(struct gofer_file *file, struct cache_op *op)
+{
+	cache_begin(op, file->mount->session->cache, CACHE_DATA, file->dev, file->ino);
+}
+
 /* As read_round(). With append, one request at a time: each goes to the end as it is then. */
 static ssize_t write_round(struct gofer_file *file, const uint8_t *buf, size_t size,
 			   uint64_t offset, bool *ret_short, uint64_t *ret_end)
@@ -153,6 +160,8 @@ static ssize_t write_round(struct gofer_file *file, const uint8_t *buf, size_t s
 	size_t chunk = chunk_size(file), n = 0, done = 0, most = file->append ? 1 : CALL_MANY;
 	/* Body and header of a Write, at their largest. */
 	size_t room = file->mount->session->limits.max_frame - FRAME_HEADER_SIZE - 32;
+	Gofer__Attr after = GOFER__ATTR__INIT;
+	struct cache_op op;
 	bool cut = false;
 	int r = 0;
 
@@ -167,8 +176,10 @@ static ssize_t write_round(struct gofer_file *file, const uint8_t *buf, size_t s
 							   .data_len = MIN(chunk, size - at),
 							   .fd = -1 };
 		calls[n].sink = NULL;
+		calls[n].blind = false;
 		at += calls[n].request.data_len;
 	}
+	data_begin(file, &op);
 	session_call_many(file->mount->session, calls, n);
 	for (size_t i = 0; i < n; i++) {
 		int result = no_stop(file, &calls[i]);
@@ -182,12 +193,17 @@ static ssize_t write_round(struct gofer_file *file, const uint8_t *buf, size_t s
 				cut = w->count < calls[i].request.data_len;
 				*ret_end = w->offset + w->count;
 			}
+			/* Of several, nobody knows which was the last. */
+			if (n == 1 && w->attr)
+				after = *w->attr;
 			gofer_reply_free(&calls[i].reply);
 		} else if (!cut) {
 			cut = true;
 			r = result;
 		}
 	}
+	cache_wrote(&op, after.mode ? &after : NULL);
+	cache_end(&op);
 	*ret_short = cut;
 	return done ? (ssize_t)done : r;
 }
@@ -340,6 +356,7 @@ int gofer_fsync(struct gofer_file *file, bool data_only)
 int gofer_fallocate(struct gofer_file *file, int mode, uint64_t offset, uint64_t length)
 {
 	Gofer__AllocateRequest m = GOFER__ALLOCATE_REQUEST__INIT;
+	struct cache_op op;
 	int r;
 
 	if (file->fd >= 0) {
@@ -365,7 +382,9 @@ int gofer_fallocate(struct gofer_file *file, int mode, uint64_t offset, uint64_t
 	m.handle = file->handle;
 	m.offset = offset;
 	m.length = length;
+	data_begin(file, &op);
 	r = writable(file) ? handle_call_simple(file, RPC_TYPE_Allocate, &m.base) : -EBADF;
+	cache_end(&op);
 	return r < 0 ? fail_path(r, "fallocate", file->path) : 0;
 }
 
@@ -389,6 +408,7 @@ ssize_t gofer_copy_file_range(struct gofer_file *in, uint64_t in_offset, struct 
 {
 	Gofer__CopyRequest m = GOFER__COPY_REQUEST__INIT;
 	struct gofer_reply reply;
+	struct cache_op op;
 	ssize_t n = -EXDEV;
 	int r;
 
@@ -406,7 +426,9 @@ ssize_t gofer_copy_file_range(struct gofer_file *in, uint64_t in_offset, struct 
 		m.dest = out->handle;
 		m.dest_offset = out_offset;
 		m.length = MIN(length, (size_t)0x7ffff000);
+		data_begin(out, &op);
 		r = handle_call(in, RPC_TYPE_Copy, &m.base, &reply);
+		cache_end(&op);
 		n = r;
 		if (r == 0) {
 			n = (ssize_t)((Gofer__CopyReply *)reply.message)->count;

@@ -250,7 +250,7 @@ int lookup_init_at(struct lookup *l, struct gofer_namespace *ns, struct gofer_pl
 	l->mount = NULL;
 	l->base = NULL;
 	l->links = 0;
-	l->missing = l->crossings = false;
+	l->missing = l->crossings = l->fresh = false;
 	l->len = l->pos_len = 0;
 	if (len == 0)
 		return -ENOENT;

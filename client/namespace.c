@@ -209,7 +209,7 @@ int gofer_mount(struct gofer_namespace *ns, struct gofer_session *session, uint3
 	if (!fs)
 		return fail_words(-ENODEV, "%s serves no filesystem number %u", session->server,
 				  fs_id);
-	if (!is_normalised(path) || o->interop != GOFER_INTEROP_SHARED)
+	if (!is_normalised(path) || (unsigned)o->interop > GOFER_INTEROP_EXCLUSIVE)
 		return fail_words(-EINVAL,
 				  "mount %s: not an absolute, normalised path, or an unknown mode",
 				  path);
@@ -222,6 +222,17 @@ int gofer_mount(struct gofer_namespace *ns, struct gofer_session *session, uint3
 		    : o->follow             ? MIN(o->follow, (uint32_t)MAX_LINKS)
 					    : (uint32_t)DEFAULT_FOLLOW;
 	m->read_only = o->read_only;
+	m->caching = o->interop != GOFER_INTEROP_SHARED;
+	if (m->caching) {
+		r = session_cache(session, o->cache_bytes);
+		if (r < 0) {
+			mount_unref(m);
+			return r;
+		}
+		/* A failure does not say which links were followed before it: each is asked about,
+		 * once. */
+		m->follow = 0;
+	}
 	m->donate = !o->no_donate && fs->may_donate;
 	r = add_mount(ns, m);
 	mount_unref(m);

@@ -26,6 +26,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "client/cache/cache.h"
 #include "client/session.h"
 
 enum {
@@ -39,6 +40,7 @@ struct mount {
 	struct gofer_session *session; /* NULL: foreign */
 	uint32_t fs_id, follow;
 	bool read_only, donate;
+	bool caching; /* nobody else changes the tree: session->cache may answer */
 	size_t len;
 	char path[]; /* absolute, normalised: "/" or "/a/b" */
 };
@@ -84,6 +86,7 @@ struct lookup {
 	struct mount *mount;      /* NULL: synthetic directory `pos` */
 	struct gofer_place *base; /* where it is not the mount's root */
 	bool crossings;           /* other mounts lie below this one */
+	bool fresh;               /* nothing from the cache */
 	bool missing; /* with -ENOENT: a last name in a synthetic directory, so that creating it is
 			 EROFS */
 	unsigned links;
@@ -150,6 +153,14 @@ struct path_call {
 	int at_root;
 	/* the result where the last component is a link; 0 = go on at its target */
 	int stop_at_last;
+	/*
+	 * NULL, or the call may be answered from the cache, which is asked for `want` (and `mode`):
+	 * then answer->found is CACHE_HIT and the reply has no message.
+	 */
+	struct cache_answer *answer;
+	enum cache_want want;
+	unsigned mode;
+	struct cache_reading *reading; /* ReadDir: what the listing teaches, or NULL */
 };
 /* One POSIX-shaped call: as many requests as the path needs, one in the simple case. 0 with a reply
  * of kind OK, LOOKUP_SYNTHETIC, -errno. */

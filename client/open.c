@@ -93,6 +93,7 @@ static int file_new(struct lookup *l, uint32_t wire, int flags, struct gofer_rep
 	struct gofer_file *file;
 	char path[PATH_MAX];
 	size_t len = 0;
+	int r;
 
 	/* Only for opening again; a path too long for that is no reason to fail. */
 	if (path_from_root(l, path, &len) < 0)
@@ -122,6 +123,16 @@ static int file_new(struct lookup *l, uint32_t wire, int flags, struct gofer_rep
 		if (fstat(file->fd, &st) == 0) {
 			file->native_uid = st.st_uid;
 			file->native_gid = st.st_gid;
+		}
+	}
+	file->native = file->fd >= 0 && file->access != O_RDONLY && file->mount->session->cache;
+	if (file->native) {
+		r = cache_native_begin(file->mount->session->cache, file->dev, file->ino);
+		if (r < 0) {
+			file->native = false;
+			file->handle = 0; /* the caller's */
+			gofer_close(file);
+			return r;
 		}
 	}
 	*ret_file = file;
@@ -225,8 +236,13 @@ static int take_opened(struct opening *o, struct gofer_opened *ret_opened)
 		gofer_handle_close(o->lookup.mount->session, m->handle);
 		return r;
 	}
-	if (o->reply.fd >= 0)
+	if (o->reply.fd >= 0) {
+		struct cache *cache = o->lookup.mount->session->cache;
+
+		if (cache && (o->wire & GOFER__OPEN_FLAG__OPEN_WRITE))
+			cache_native_forever(cache);
 		opened.fd = TAKE_FD(o->reply.fd);
+	}
 	*ret_opened = opened;
 	return 0;
 }
@@ -260,6 +276,8 @@ int gofer_close(struct gofer_file *file)
 	if (!file)
 		return 0;
 	fd_close(file->fd);
+	if (file->native)
+		cache_native_end(file->mount->session->cache, file->dev, file->ino);
 	if (file->handle)
 		gofer_handle_close(file->mount->session, file->handle);
 	mount_unref(file->mount);
@@ -344,21 +362,29 @@ int file_stat(struct gofer_file *file, Gofer__Attr *ret_attr)
 {
 	Gofer__StatRequest m = GOFER__STAT_REQUEST__INIT;
 	struct gofer_request request = { .type = RPC_TYPE_Stat, .message = &m.base, .fd = -1 };
+	struct cache *cache = file->mount->caching ? file->mount->session->cache : NULL;
 	struct gofer_reply reply;
+	struct cache_op op;
 	Gofer__Path where;
 	int r;
 
+	if (cache && session_check(file->mount->session) == 0 &&
+	    cache_find_inode(cache, file->dev, file->ino, ret_attr))
+		return 0;
 	r = file_path(file, &where);
 	if (r < 0)
 		return r;
 	m.path = &where;
+	cache_begin(&op, cache, CACHE_READ, 0, 0);
 	r = session_call(file->mount->session, &request, NULL, &reply);
 	if (r < 0)
 		return r;
-	if (reply.kind == GOFER_REPLY_OK)
+	if (reply.kind == GOFER_REPLY_OK) {
 		*ret_attr = *((Gofer__StatReply *)reply.message)->attr;
-	else
+		cache_learn_attr(&op, ret_attr);
+	} else {
 		r = session_violation(file->mount->session, "a stop without a path");
+	}
 	gofer_reply_free(&reply);
 	return r;
 }

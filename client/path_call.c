@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "client/namespace.h"
+#include "client/recall.h"
 
 static bool reports_followed(const struct rpc_info *rpc)
 {
@@ -116,15 +116,25 @@ static int probe(struct lookup *l, size_t len, bool nofollow, bool follow, Gofer
 	Gofer__Path path = GOFER__PATH__INIT;
 	struct gofer_request request = { .type = RPC_TYPE_Stat, .message = &m.base, .fd = -1 };
 	struct gofer_reply reply;
-	int r;
+	struct cache_answer known;
+	struct cache_op op;
+	int r = recall(l, len, nofollow, CACHE_ATTR, 0, &known);
 
+	if (r != CACHE_MISS) {
+		if (r == CACHE_HIT && ret_attr)
+			*ret_attr = known.attr;
+		return r == CACHE_HIT ? 0 : r == CACHE_ABSENT ? -ENOENT : r == CACHE_LINK ? 1 : r;
+	}
 	m.path = &path;
 	r = fill_path(&path, l, rpc, !follow);
 	if (r < 0)
 		return r;
 	path.path.len = len;
 	path.nofollow = nofollow;
+	cache_begin(&op, l->mount->caching && !l->base ? l->mount->session->cache : NULL,
+		    CACHE_READ, 0, 0);
 	r = session_call(l->mount->session, &request, NULL, &reply);
+	recall_probed(&op, l, len, nofollow, r, &reply);
 	if (r < 0)
 		return r;
 	if (reply.kind == GOFER_REPLY_STOP) {
@@ -316,6 +326,45 @@ static int prepare(struct path_call *c, const struct rpc_info *rpc, unsigned *ro
 	return 0;
 }
 
+/*
+ * What the cache has to say before the request is sent: 0 to send it, 1 to begin again, CACHE_KNOWN
+ * where it is answered, -errno.
+ */
+enum { CACHE_KNOWN = 2 };
+static int ask_cache(struct path_call *c, const struct rpc_info *rpc)
+{
+	bool changes = (rpc->flags & RPC_WRITES) || c->changes;
+	struct cache_answer scratch, *answer = c->answer ? c->answer : &scratch;
+
+	answer->found = CACHE_MISS;
+	for (unsigned i = 0; i < 2; i++) {
+		struct lookup *l = c->lookup[i];
+		bool name = recall_by_name(c, rpc, i), nofollow;
+		size_t len;
+		int r;
+
+		if (!l || !l->mount->caching)
+			continue;
+		nofollow = !name && (c->path[i]->nofollow || rpc->type == RPC_TYPE_ReadLink);
+		len = name ? parent_length(l) : l->len;
+		if (name && len == 0)
+			continue;
+		r = recall(l, len, nofollow, c->answer ? c->want : CACHE_LINKS, c->mode, answer);
+		if (r < 0 || r == CACHE_LINK)
+			return r < 0 ? r : 1;
+		/* What changes something asks the server, who may know better. */
+		if (changes)
+			continue;
+		if (r == CACHE_ABSENT)
+			return -ENOENT;
+		if (r == CACHE_DENIED)
+			return -EACCES;
+		if (r == CACHE_HIT)
+			return CACHE_KNOWN;
+	}
+	return 0;
+}
+
 int path_call(struct path_call *c, struct gofer_reply *ret_reply)
 {
 	const struct rpc_info *rpc = rpc_find(c->type);
@@ -328,6 +377,7 @@ int path_call(struct path_call *c, struct gofer_reply *ret_reply)
 	for (unsigned rounds = 0; rounds <= MAX_ROUNDS; rounds++) {
 		bool synthetic = false;
 		struct gofer_reply reply;
+		struct cache_op op;
 		int r = prepare(c, rpc, &rounds, &synthetic);
 
 		if (r < 0)
@@ -336,9 +386,19 @@ int path_call(struct path_call *c, struct gofer_reply *ret_reply)
 			return LOOKUP_SYNTHETIC;
 		if (r == LOOKUP_TOO_LARGE)
 			return r;
+		if (r == 0)
+			r = ask_cache(c, rpc);
+		if (r < 0)
+			return r;
+		if (r == CACHE_KNOWN) {
+			*ret_reply = (struct gofer_reply){ .fd = -EBADF };
+			return 0;
+		}
 		if (r > 0)
 			continue;
+		recall_begin(&op, c, rpc);
 		r = session_call(c->session, &request, c->sink, &reply);
+		recall_end(&op, c, rpc, r, &reply);
 		if (r < 0)
 			return r;
 		if (reply.kind == GOFER_REPLY_STOP) {

@@ -2,10 +2,12 @@
  * session.c - a connection's life: Hello, what the server said it offers, its end. See session.h
  * for how its parts work together.
  */
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#include "client/cache/cache.h"
 #include "client/session.h"
 
 int session_check(struct gofer_session *s)
@@ -21,6 +23,9 @@ void session_kill(struct gofer_session *s, int error, const char *why)
 		return;
 	s->dead = -ENOTCONN;
 	s->death = error;
+	/* For good: nothing is remembered of a server that is gone. */
+	if (s->cache)
+		cache_blind_begin(s->cache);
 	if (error == -EPROTO)
 		fail_words(error, "%s broke the protocol: %s", s->server, why);
 	else
@@ -115,6 +120,7 @@ static void session_free(struct gofer_session *s)
 	free(s->out);
 	free(s->rx);
 	free(s->server);
+	cache_free(s->cache);
 	if (s->alive)
 		munmap((void *)s->alive, sizeof(uint32_t));
 	pthread_mutex_destroy(&s->lock);
@@ -315,5 +321,37 @@ int gofer_session_set_identity(struct gofer_session *s, uint32_t id, uid_t uid, 
 		gofer_reply_free(&reply);
 	}
 	s->identity = id;
+	return 0;
+}
+
+/* ---- what it remembers ---- */
+
+int session_cache(struct gofer_session *s, uint64_t bytes)
+{
+	struct cache *fresh = s->cache ? NULL : cache_new(), *none = NULL;
+
+	if (!s->cache && !fresh)
+		return -ENOMEM;
+	if (fresh && !atomic_compare_exchange_strong(&s->cache, &none, fresh))
+		cache_free(fresh);
+	cache_allow(s->cache, bytes);
+	return 0;
+}
+
+int gofer_session_get_cache_stats(struct gofer_session *s, struct gofer_cache_stats *ret_stats)
+{
+	struct cache_stats st;
+
+	if (!s->cache)
+		return fail_words(-ENODATA, "no mount of this session remembers anything");
+	cache_get_stats(s->cache, &st);
+	*ret_stats = (struct gofer_cache_stats){ .hits = st.hits,
+						 .misses = st.misses,
+						 .evictions = st.evictions,
+						 .drops = st.drops,
+						 .names = st.nodes,
+						 .inodes = st.inodes,
+						 .bytes = st.bytes,
+						 .budget = st.budget };
 	return 0;
 }

@@ -41,6 +41,8 @@ enum {
 	REPLY_FACTOR = 16,
 };
 
+struct cache;
+
 #define TAG_CLOSE UINT32_C(0xfffffffe) /* of frames without a reply */
 
 enum slot_state {
@@ -80,6 +82,7 @@ struct call {
 	struct gofer_reply reply; /* with result 0 */
 	uint32_t tag;             /* private */
 	bool answered;            /* private */
+	bool blind;               /* of a program: the cache is not told what it does */
 };
 
 struct slot {
@@ -92,6 +95,7 @@ struct slot {
 	void *userdata;
 	uint32_t tag;
 	enum slot_state state;
+	bool blind; /* until it is answered the cache knows nothing */
 	uint32_t next_free;
 };
 
@@ -118,6 +122,7 @@ struct gofer_session {
 	struct gofer_filesystem *filesystems;
 	size_t n_filesystems;
 	_Atomic uint32_t identity;
+	struct cache *_Atomic cache; /* NULL until a mount remembers; then as long as the session */
 
 	uint8_t *rx; /* the leader's */
 
@@ -144,6 +149,8 @@ int fail_words(int error, const char *format, ...) _printf_(2, 3);
 int fail_path(int error, const char *op, const char *path);
 
 /* ---- session.c ---- */
+/* Makes the session's cache, or raises its budget. */
+int session_cache(struct gofer_session *s, uint64_t bytes);
 /* 0; -EOWNERDEAD in a forked child. */
 int session_check(struct gofer_session *s);
 /* With the lock. Ends the session: everything in flight is answered with `error`, later calls with
@@ -206,6 +213,8 @@ int batch_run(struct batch *batch);
 /* With the lock: wakes those for whom something changed. */
 void wake_any(struct gofer_session *s);
 void wake_slots(struct gofer_session *s);
+/* With the lock: what the request does, if it changes anything, is not told to the cache. */
+void slot_blind(struct gofer_session *s, struct slot *slot);
 /* With the lock: a waiting call has its result. */
 void slot_answer(struct gofer_session *s, struct slot *slot, int result);
 /* With the lock: gives the leader's role to a follower if nobody has it. */

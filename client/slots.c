@@ -2,6 +2,7 @@
  * slots.c - the table of requests in flight. A tag is a generation and a slot's number: what is
  * found by it is what was asked, or nothing. Called with the session's lock.
  */
+#include "client/cache/cache.h"
 #include "client/session.h"
 
 enum { SLOT_NONE = UINT32_MAX, SLOT_INDEX = (1 << SLOT_BITS) - 1, SLOTS_RESERVED = 4 };
@@ -37,6 +38,9 @@ struct slot *slot_take(struct gofer_session *s, bool reserved)
 
 void slot_free(struct gofer_session *s, struct slot *slot)
 {
+	if (slot->blind)
+		cache_blind_end(s->cache);
+	slot->blind = false;
 	slot->state = SLOT_FREE;
 	slot->waiter = NULL;
 	slot->callback = NULL;
@@ -46,6 +50,25 @@ void slot_free(struct gofer_session *s, struct slot *slot)
 	s->in_flight--;
 	if (s->slot_waiters)
 		wake_slots(s);
+}
+
+void slot_blind(struct gofer_session *s, struct slot *slot)
+{
+	const uint32_t changing = GOFER__OPEN_FLAG__OPEN_CREATE | GOFER__OPEN_FLAG__OPEN_TRUNCATE |
+				  GOFER__OPEN_FLAG__OPEN_TMPFILE;
+
+	const uint32_t native = GOFER__OPEN_FLAG__OPEN_DONATE | GOFER__OPEN_FLAG__OPEN_WRITE;
+
+	if (!s->cache || slot->blind)
+		return;
+	if (!(slot->rpc->flags & RPC_WRITES) && slot->rpc->type != RPC_TYPE_SetIdentity &&
+	    !(slot->rpc->type == RPC_TYPE_Open &&
+	      ((slot->expect.open & changing) || (slot->expect.open & native) == native)))
+		return;
+	if ((slot->expect.open & native) == native)
+		cache_native_forever(s->cache);
+	slot->blind = true;
+	cache_blind_begin(s->cache);
 }
 
 struct slot *slot_find(struct gofer_session *s, uint32_t tag)

@@ -9,7 +9,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum { KEY_HELP = 10000, KEY_SERVER, KEY_TIMEOUT, KEY_JSON, KEY_STATS };
+enum { KEY_HELP = 10000, KEY_SERVER, KEY_TIMEOUT, KEY_JSON, KEY_STATS, KEY_INTEROP };
 
 const struct cli_option cli_global_options[] = {
 	{ KEY_SERVER, "server", "ADDRESS",
@@ -20,7 +20,12 @@ const struct cli_option cli_global_options[] = {
 	{ KEY_JSON, "json", NULL,
 	  "one JSON object per line instead of text, where the verb has data to show" },
 	{ KEY_STATS, "stats", NULL,
-	  "at the end, one JSON line on stderr: requests by name (without Hello), total, bytes" },
+	  "at the end, one JSON line on stderr: requests by name (without Hello), total, bytes; "
+	  "with --interop also what was remembered" },
+	{ KEY_INTEROP, "interop", "MODE",
+	  "who else may change the volumes meanwhile: shared (default) is anybody; writethrough "
+	  "and "
+	  "exclusive are nobody, so that what is known is not asked again" },
 	{ KEY_HELP, "help", NULL, "print this help" },
 	{ 0 },
 };
@@ -153,6 +158,20 @@ uint64_t cli_number(struct cli *c, const char *what, const char *text, bool suff
 	return unit;
 }
 
+static void take_interop(struct cli *c, const char *arg)
+{
+	static const char *const modes[] = { [GOFER_INTEROP_SHARED] = "shared",
+					     [GOFER_INTEROP_WRITETHROUGH] = "writethrough",
+					     [GOFER_INTEROP_EXCLUSIVE] = "exclusive" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++)
+		if (strcmp(arg, modes[i]) == 0) {
+			c->interop = (enum gofer_interop)i;
+			return;
+		}
+	cli_no_usage(c, "--interop: '%s' is none of shared, writethrough, exclusive", arg);
+}
+
 static void take(struct cli *c, int key, const char *arg)
 {
 	switch (key) {
@@ -172,6 +191,9 @@ static void take(struct cli *c, int key, const char *arg)
 		break;
 	case KEY_STATS:
 		c->stats = true;
+		break;
+	case KEY_INTEROP:
+		take_interop(c, arg);
 		break;
 	default:
 		cli_help(c->spec, stdout);

@@ -51,6 +51,7 @@ struct cli {
 	char **argv; /* after cli_next() returned -1: the operands */
 	const char *server;
 	uint32_t timeout_ms;
+	enum gofer_interop interop;
 	bool json, stats;
 	bool tty; /* stdout is a terminal */
 	int status;

@@ -37,6 +37,7 @@ void cli_connect(struct cli *c)
 {
 	struct gofer_session_options options = { .timeout_ms = c->timeout_ms,
 						 .client = "gofer " GOFER_VERSION };
+	const struct gofer_mount_options mount = { .interop = c->interop };
 	char fallback[4096];
 	const char *server = c->server;
 	struct gofer_filesystem fs;
@@ -77,7 +78,7 @@ void cli_connect(struct cli *c)
 		c->n_volumes = i + 1;
 		r = gofer_namespace_new(&grown[i].ns);
 		if (r == 0)
-			r = gofer_mount(grown[i].ns, c->session, fs.fs_id, "/", NULL);
+			r = gofer_mount(grown[i].ns, c->session, fs.fs_id, "/", &mount);
 		if (r < 0) {
 			cli_error(c, r, "use volume", fs.name);
 			cli_exit(c);
@@ -179,6 +180,7 @@ int cli_destination(struct cli *c, bool plain, struct cli_path *ret_to, bool *re
  */
 static void print_stats(struct cli *c)
 {
+	struct gofer_cache_stats cache;
 	struct gofer_stats stats;
 	json_t *rpcs = json_object(), *all = json_object();
 	_cleanup_free_ char *line = NULL;
@@ -198,6 +200,15 @@ static void print_stats(struct cli *c)
 	json_object_set_new(all, "total", json_integer((json_int_t)total));
 	json_object_set_new(all, "bytes_in", json_integer((json_int_t)stats.bytes_in));
 	json_object_set_new(all, "bytes_out", json_integer((json_int_t)stats.bytes_out));
+	if (gofer_session_get_cache_stats(c->session, &cache) == 0)
+		json_object_set_new(
+			all, "cache",
+			json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "hits",
+				  (json_int_t)cache.hits, "misses", (json_int_t)cache.misses,
+				  "evictions", (json_int_t)cache.evictions, "drops",
+				  (json_int_t)cache.drops, "names", (json_int_t)cache.names,
+				  "inodes", (json_int_t)cache.inodes, "bytes",
+				  (json_int_t)cache.bytes, "budget", (json_int_t)cache.budget));
 	/* In one write: others print to the same terminal. */
 	line = json_dumps(all, 0);
 	if (line)

@@ -1,0 +1,125 @@
+/*
+ * state.h - private to the cache: nodes, inodes, trees. All of it is guarded by the cache's lock.
+ */
+#pragma once
+
+#include <sys/stat.h>
+
+#include "client/cache/cache.h"
+
+struct node;
+
+struct inode {
+	struct inode *next; /* of its hash chain */
+	struct node *nodes; /* its names */
+	uint64_t dev, ino;
+	Gofer__Attr attr;
+	bool known;       /* attr holds; else it is the last that did */
+	uint64_t links;   /* cache->links when attr was learned */
+	unsigned writers; /* descriptors that write unheard */
+	char *target;     /* of a symbolic link, or NULL */
+	uint8_t *data;    /* all of a small file, while `known` stays true; or NULL */
+};
+
+enum node_state {
+	NODE_UNKNOWN, /* on the way to something that is known */
+	NODE_THERE,   /* leads to `inode` */
+	NODE_ABSENT,
+};
+
+struct node {
+	struct node *next;          /* of its hash chain */
+	struct node *newer, *older; /* the queue of eviction */
+	struct node *parent, *first, *last, *before, *after;
+	struct inode *inode;                /* NODE_THERE */
+	struct node *prev_name, *next_name; /* of the same inode */
+	uint64_t serial;                    /* never used again */
+	uint64_t lost;                      /* how many children were forgotten */
+	uint32_t hash;
+	uint8_t state;
+	bool used;       /* since it was last looked at for eviction */
+	bool directory;  /* for certain */
+	bool searchable; /* by the tree's identity */
+	bool complete;   /* the children that are THERE are all that there are; may be read */
+	uint8_t access_known, access_granted;
+	uint8_t name_len;
+	char *name;
+};
+
+/* A filesystem as one identity sees it. */
+struct tree {
+	struct tree *next;
+	uint32_t fs_id, identity;
+	struct node *root;
+};
+
+struct cache {
+	pthread_mutex_t lock;
+	struct tree *trees;
+	/* hash tables; sizes are powers of two */
+	struct node **nodes;
+	struct inode **inodes;
+	size_t n_nodes, nodes_size, n_inodes, inodes_size;
+	struct node *newest, *oldest;
+	size_t bytes, budget;
+	uint64_t serials;
+	/* when, by the cache's own clock */
+	uint64_t clock;
+	uint64_t names_changed, data_changed; /* began or ended last */
+	unsigned names_in_flight, data_in_flight, blind_in_flight;
+	/* Counts what may have changed the number of links of an inode that nobody could name:
+	 * attributes with several links hold only while it stands still. */
+	uint64_t links;
+	bool natives_forever;
+	struct cache_stats stats;
+};
+
+/* ---- cache.c ---- */
+struct tree *tree_of(struct cache *c, uint32_t fs_id, uint32_t identity, bool create);
+/* Evicts until the budget holds. */
+void cache_trim(struct cache *c);
+void cache_drop_locked(struct cache *c);
+/* Whether the reply of a request may teach something about names; about a regular file's state. */
+bool op_may_learn(const struct cache_op *op);
+bool op_may_learn_file(const struct cache_op *op);
+
+/* ---- node.c ---- */
+struct node *node_new(struct cache *c, struct node *parent, const char *name, size_t len);
+struct node *node_child(struct cache *c, const struct node *parent, const char *name, size_t len);
+/* Forgets the node and all below it, or only what is below. */
+void node_drop(struct cache *c, struct node *n);
+void node_drop_below(struct cache *c, struct node *n);
+/* To another name; whatever had that name is gone before. -ENOMEM. */
+int node_move(struct cache *c, struct node *n, struct node *parent, const char *name, size_t len);
+/* inode NULL: UNKNOWN. */
+void node_lead_to(struct cache *c, struct node *n, struct inode *inode);
+void node_set_absent(struct cache *c, struct node *n);
+/*
+ * The node that a text names, made where there is none, with those on the way. proven: the server
+ * walked the way, so that all on it are directories that may be searched. NULL without
+ * memory, or where ".." leads out. *ret_parent (may be NULL) is NULL for the root.
+ */
+struct node *node_make(struct cache *c, struct tree *tree, const char *text, size_t len,
+		       bool proven, struct node **ret_parent);
+/* The same without making any: NULL. */
+struct node *node_at(struct cache *c, struct tree *tree, const char *text, size_t len);
+
+/* ---- inode.c ---- */
+struct inode *inode_find(struct cache *c, uint64_t dev, uint64_t ino);
+/* Takes the attributes as those of now. NULL without memory. */
+struct inode *inode_learn(struct cache *c, const Gofer__Attr *attr);
+/* Frees it if nothing refers to it. */
+void inode_release(struct cache *c, struct inode *i);
+bool inode_holds(const struct cache *c, const struct inode *i);
+/* Its attributes may be wrong, and so may its data. */
+void inode_doubt(struct cache *c, struct inode *i);
+/* The whole content, attr.size bytes. */
+void inode_set_data(struct cache *c, struct inode *i, const void *data);
+/* Of a symbolic link: `len` bytes. */
+int inode_set_target(struct cache *c, struct inode *i, const void *target, size_t len);
+/* Who may do what with it has changed. */
+void inode_permissions(struct cache *c, struct inode *i);
+
+/* ---- learn.c ---- */
+/* The node leads to the inode with these attributes, as far as the request may teach that. */
+struct inode *learn_inode(struct cache_op *op, struct node *n, const Gofer__Attr *attr);

@@ -1,0 +1,305 @@
+/*
+ * recall.c - requests by path and the cache: what is asked before they are sent, what is told when
+ * they were answered.
+ *
+ * Only lookups that start at a mount's root have a path that the cache knows. One that starts at a
+ * handle is sent as ever; if it changes something, the cache cannot tell where, and forgets all.
+ */
+#include "client/recall.h"
+
+#include <string.h>
+
+bool recall_by_name(const struct path_call *c, const struct rpc_info *rpc, unsigned which)
+{
+	switch (rpc->type) {
+	case RPC_TYPE_Mkdir:
+	case RPC_TYPE_Mknod:
+	case RPC_TYPE_Symlink:
+	case RPC_TYPE_Unlink:
+	case RPC_TYPE_Rename:
+		return true;
+	case RPC_TYPE_Link:
+		return which == 1;
+	case RPC_TYPE_Open:
+		return ((const Gofer__OpenRequest *)c->message)->flags &
+		       GOFER__OPEN_FLAG__OPEN_EXCLUSIVE;
+	case RPC_TYPE_WriteFile:
+		return ((const Gofer__WriteFileRequest *)c->message)->exclusive;
+	default:
+		return false;
+	}
+}
+
+static struct cache_path path_of(const struct lookup *l, size_t len, bool nofollow)
+{
+	return (struct cache_path){ .fs_id = l->mount->fs_id,
+				    .identity = l->mount->session->identity,
+				    .text = l->path,
+				    .len = len,
+				    .nofollow = nofollow };
+}
+
+int recall(struct lookup *l, size_t len, bool nofollow, enum cache_want want, unsigned mode,
+	   struct cache_answer *answer)
+{
+	struct gofer_session *s = l->mount->session;
+	struct cache_path path;
+	int r;
+
+	answer->found = CACHE_MISS;
+	if (!l->mount->caching || l->base || l->fresh || session_check(s) < 0)
+		return CACHE_MISS;
+	path = path_of(l, len, nofollow);
+	if (cache_find(s->cache, &path, want, mode, answer) != CACHE_LINK)
+		return (int)answer->found;
+	r = lookup_stop(l, &answer->stop);
+	return r < 0 ? r : (int)CACHE_LINK;
+}
+
+/* ---- */
+
+static bool changes(const struct path_call *c, const struct rpc_info *rpc)
+{
+	return (rpc->flags & RPC_WRITES) || c->changes;
+}
+
+void recall_begin(struct cache_op *op, const struct path_call *c, const struct rpc_info *rpc)
+{
+	struct cache *cache = c->session->cache;
+	const struct lookup *l = c->lookup[0];
+
+	if (changes(c, rpc))
+		cache_begin(op, cache, CACHE_NAMES, 0, 0);
+	else
+		cache_begin(op, l && l->mount->caching && !l->base ? cache : NULL, CACHE_READ, 0,
+			    0);
+}
+
+/* Whether the request takes several steps, of which the first may be done when another fails. */
+static bool in_steps(const struct path_call *c, const struct rpc_info *rpc)
+{
+	const uint32_t times = GOFER__SET_ATTR_MASK__SET_ATIME | GOFER__SET_ATTR_MASK__SET_MTIME |
+			       GOFER__SET_ATTR_MASK__SET_ATIME_NOW |
+			       GOFER__SET_ATTR_MASK__SET_MTIME_NOW;
+
+	if (rpc->type == RPC_TYPE_SetAttr) {
+		uint32_t mask = ((const Gofer__SetAttrRequest *)c->message)->mask;
+
+		return (mask & ~times) && (mask & (mask - 1));
+	}
+	return rpc->type == RPC_TYPE_WriteFile &&
+	       ((const Gofer__WriteFileRequest *)c->message)->atomic;
+}
+
+/* Errors of a change after which all is certainly as it was. */
+static bool nothing_done(const struct path_call *c, const struct rpc_info *rpc, int result)
+{
+	switch (result) {
+	case -ENOENT:
+	case -ENOTDIR:
+	case -ELOOP:
+	case -EROFS:
+	case -ENAMETOOLONG:
+		return true;
+	case -EEXIST:
+	case -EACCES:
+	case -EPERM:
+	case -ENOTEMPTY:
+	case -EISDIR:
+	case -EXDEV:
+	case -EBUSY:
+	case -EINVAL:
+	case -EMLINK:
+	case -ENODATA:
+	case -EOPNOTSUPP:
+		return !in_steps(c, rpc);
+	default:
+		return false;
+	}
+}
+
+/* A link that stopped the walk. */
+static void learn_stop(struct cache_op *op, const struct lookup *l, const Gofer__Stop *stop)
+{
+	struct cache_path path;
+
+	if (!l || l->base || !l->mount->caching || stop->n_followed || stop->end > l->len ||
+	    stop->reason != GOFER__STOP__REASON__SYMLINK)
+		return;
+	path = path_of(l, stop->end, true);
+	cache_learn_link(op, &path, stop->attr, &stop->target);
+}
+
+static void learn_read(struct cache_op *op, const struct path_call *c, const struct rpc_info *rpc,
+		       const struct cache_path *path, const struct gofer_reply *reply)
+{
+	const ProtobufCMessage *m = reply->message;
+
+	switch (rpc->type) {
+	case RPC_TYPE_Access:
+		cache_learn_object(op, path, ((const Gofer__AccessReply *)m)->attr);
+		cache_learn_access(op, path, ((const Gofer__AccessRequest *)c->message)->mode,
+				   true);
+		break;
+	case RPC_TYPE_Open:
+		cache_learn_object(op, path, ((const Gofer__OpenReply *)m)->attr);
+		break;
+	case RPC_TYPE_ReadFile:
+		cache_learn_object(op, path, ((const Gofer__ReadFileReply *)m)->attr);
+		if (((const Gofer__ReadFileReply *)m)->eof &&
+		    ((const Gofer__ReadFileRequest *)c->message)->offset == 0)
+			cache_learn_data(op, path, ((const Gofer__ReadFileReply *)m)->attr,
+					 reply->data, reply->data_len);
+		break;
+	case RPC_TYPE_ReadLink:
+		cache_learn_link(op, path, ((const Gofer__ReadLinkReply *)m)->attr,
+				 &((const Gofer__ReadLinkReply *)m)->target);
+		break;
+	case RPC_TYPE_ReadDir:
+		if (c->reading) {
+			*c->reading = (struct cache_reading){ .op = *op };
+			cache_learn_list(c->reading, path, (const Gofer__ReadDirReply *)m);
+		}
+		break;
+	default:
+		break;
+	}
+}
+
+static void learn_read_error(struct cache_op *op, const struct path_call *c,
+			     const struct rpc_info *rpc, const struct cache_path *path, int result)
+{
+	if (result == -ENOENT)
+		cache_learn_absent(op, path);
+	else if (result == -EACCES && rpc->type == RPC_TYPE_Access)
+		cache_learn_access(op, path, ((const Gofer__AccessRequest *)c->message)->mode,
+				   false);
+}
+
+static void learn_open(struct cache_op *op, const struct cache_path *path, uint32_t flags,
+		       const Gofer__Attr *attr)
+{
+	if (flags & GOFER__OPEN_FLAG__OPEN_CREATE)
+		cache_made(op, path, attr, NULL, NULL, false);
+	else if (!(flags & GOFER__OPEN_FLAG__OPEN_TMPFILE))
+		cache_set(op, path, attr, false);
+}
+
+static void learn_change(struct cache_op *op, const struct path_call *c, const struct rpc_info *rpc,
+			 const struct cache_path path[2], const ProtobufCMessage *m)
+{
+	const Gofer__ObjectReply *o = rpc->reply == &gofer__object_reply__descriptor
+					      ? (const Gofer__ObjectReply *)m
+					      : NULL;
+
+	switch (rpc->type) {
+	case RPC_TYPE_Mkdir:
+	case RPC_TYPE_Mknod:
+		cache_made(op, &path[0], o->attr, o->parent, NULL, false);
+		break;
+	case RPC_TYPE_Symlink:
+		/* gofer_symlink()'s own argument: it has its NUL. */
+		cache_made(op, &path[0], o->attr, o->parent,
+			   (const char *)((const Gofer__SymlinkRequest *)c->message)->target.data,
+			   false);
+		break;
+	case RPC_TYPE_Link:
+		cache_made(op, &path[1], o->attr, o->parent, NULL, false);
+		break;
+	case RPC_TYPE_WriteFile:
+		cache_made(op, &path[0], o->attr, o->parent, NULL,
+			   ((const Gofer__WriteFileRequest *)c->message)->atomic);
+		break;
+	case RPC_TYPE_Unlink:
+		cache_removed(op, &path[0], o->parent);
+		break;
+	case RPC_TYPE_Rename: {
+		uint32_t flags = ((const Gofer__RenameRequest *)c->message)->flags;
+
+		cache_renamed(op, &path[0], &path[1],
+			      flags & GOFER__RENAME_FLAG__RENAME_SWAP         ? CACHE_RENAME_SWAP
+			      : flags & GOFER__RENAME_FLAG__RENAME_NO_REPLACE ? CACHE_RENAME_NEW
+									      : CACHE_RENAME,
+			      (const Gofer__RenameReply *)m);
+		break;
+	}
+	case RPC_TYPE_Open:
+		learn_open(op, &path[0], ((const Gofer__OpenRequest *)c->message)->flags,
+			   ((const Gofer__OpenReply *)m)->attr);
+		break;
+	case RPC_TYPE_SetAttr:
+	case RPC_TYPE_SetXattr:
+	case RPC_TYPE_RemoveXattr:
+		cache_set(op, path[0].text ? &path[0] : NULL, o->attr,
+			  rpc->type != RPC_TYPE_SetAttr);
+		break;
+	default:
+		cache_drop(op->cache);
+		break;
+	}
+}
+
+/* Whether the cache knows where the call did what it did. */
+static bool places(const struct path_call *c, const struct rpc_info *rpc, struct cache_path path[2])
+{
+	bool by_handle = rpc->type == RPC_TYPE_SetAttr || rpc->type == RPC_TYPE_Link;
+
+	for (unsigned i = 0; i < 2; i++) {
+		const struct lookup *l = c->lookup[i];
+
+		path[i] = (struct cache_path){ .text = NULL };
+		if (l && l->base)
+			return false;
+		if (l)
+			path[i] = path_of(l, l->len,
+					  recall_by_name(c, rpc, i) || c->path[i]->nofollow);
+		else if (i == 0 && !by_handle)
+			return false;
+	}
+	return true;
+}
+
+void recall_end(struct cache_op *op, const struct path_call *c, const struct rpc_info *rpc,
+		int result, const struct gofer_reply *reply)
+{
+	struct cache_path path[2];
+	bool known;
+
+	if (!op->cache)
+		return;
+	known = places(c, rpc, path);
+	if (op->kind == CACHE_NAMES) {
+		if (result == 0 && reply->kind == GOFER_REPLY_STOP) {
+			const Gofer__Stop *stop = (const Gofer__Stop *)reply->message;
+
+			learn_stop(op, c->lookup[stop->which], stop);
+		} else if (result < 0 ? !nothing_done(c, rpc, result) : !known) {
+			cache_drop(op->cache);
+		} else if (result == 0) {
+			learn_change(op, c, rpc, path, reply->message);
+		}
+	} else if (known && result < 0) {
+		learn_read_error(op, c, rpc, &path[0], result);
+	} else if (known && reply->kind == GOFER_REPLY_STOP) {
+		learn_stop(op, c->lookup[0], (const Gofer__Stop *)reply->message);
+	} else if (known) {
+		learn_read(op, c, rpc, &path[0], reply);
+	}
+	cache_end(op);
+}
+
+void recall_probed(struct cache_op *op, const struct lookup *l, size_t len, bool nofollow,
+		   int result, const struct gofer_reply *reply)
+{
+	struct cache_path path = path_of(l, len, nofollow);
+
+	if (!op->cache)
+		return;
+	if (result == -ENOENT)
+		cache_learn_absent(op, &path);
+	else if (result == 0 && reply->kind == GOFER_REPLY_STOP)
+		learn_stop(op, l, (const Gofer__Stop *)reply->message);
+	else if (result == 0)
+		cache_learn_object(op, &path, ((const Gofer__StatReply *)reply->message)->attr);
+	cache_end(op);
+}
