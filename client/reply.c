@@ -323,6 +323,61 @@ static uint64_t reply_handle(const struct rpc_info *rpc, const ProtobufCMessage 
 	}
 }
 
+/* The next number of the body, in protobuf's encoding. False at its end, or where it is none. */
+static bool next_varint(const uint8_t **at, const uint8_t *end, uint64_t *ret)
+{
+	uint64_t value = 0;
+
+	for (unsigned shift = 0; *at < end && shift < 64; shift += 7) {
+		uint8_t byte = *(*at)++;
+
+		value |= (uint64_t)(byte & 0x7f) << shift;
+		if (!(byte & 0x80)) {
+			*ret = value;
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * The handle in a reply that there is no memory to decode: without its number it could not be closed,
+ * and would stay open on the server for as long as the session lasts.
+ */
+static uint64_t peek_handle(const struct rpc_info *rpc, const struct frame *frame)
+{
+	const uint8_t *at = frame->body, *end = at + frame->header.body_len;
+	const ProtobufCFieldDescriptor *field =
+		rpc->type == RPC_TYPE_Open || rpc->type == RPC_TYPE_ReadDir
+			? protobuf_c_message_descriptor_get_field_by_name(rpc->reply, "handle")
+			: NULL;
+	uint64_t key, value, handle = 0;
+
+	while (field && next_varint(&at, end, &key) && next_varint(&at, end, &value)) {
+		unsigned wire = key & 7;
+
+		if (wire == PROTOBUF_C_WIRE_TYPE_VARINT && key >> 3 == field->id)
+			handle = value;
+		else if (wire == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED &&
+			 value <= (uint64_t)(end - at))
+			at += value;
+		else if (wire != PROTOBUF_C_WIRE_TYPE_VARINT)
+			break; /* the replies have no other kind */
+	}
+	return handle;
+}
+
+/* No memory for a reply: what came with it is let go. */
+static int forget_reply(const struct rpc_info *rpc, const struct frame *frame, struct packet_in *in,
+			uint64_t *ret_handle)
+{
+	if ((frame->header.flags & FRAME_KIND_MASK) == FRAME_OK)
+		*ret_handle = peek_handle(rpc, frame);
+	if (frame->header.fds)
+		in->fd = fd_close(in->fd);
+	return -ENOMEM;
+}
+
 static int decode_error(const ProtobufCMessage *message)
 {
 	return -errno_from_wire(((const Gofer__Error *)message)->error);
@@ -349,11 +404,11 @@ int reply_decode(const struct rpc_info *rpc, const struct expect *expect, const 
 	}
 	memory = malloc(sizeof(*memory) + (sink ? 0 : h->data_len));
 	if (!memory)
-		return -ENOMEM;
+		return forget_reply(rpc, frame, in, ret_handle);
 	r = arena_init(&memory->arena, REPLY_OVERHEAD + (size_t)REPLY_FACTOR * h->body_len);
 	if (r < 0) {
 		free(memory);
-		return r;
+		return forget_reply(rpc, frame, in, ret_handle);
 	}
 	reply.memory = memory;
 	if (arena_unpack(&memory->arena, descriptor, frame->body, h->body_len, &reply.message) <

@@ -459,10 +459,10 @@ static int session_init(struct session *s, const struct server *server, int sock
 
 	*s = (struct session){ .server = server, .peer = peer, .sock = sock, .proc_fd = proc_fd };
 	s->queue_tail = &s->queue_head;
+	pthread_mutex_init(&s->lock, NULL);
 	r = handle_table_init(&s->handles, server->limits.max_handles);
 	if (r < 0)
 		return r;
-	pthread_mutex_init(&s->lock, NULL);
 	r = pool_init(s);
 	if (r < 0)
 		return r;
@@ -512,10 +512,12 @@ static bool session_join(struct session *s)
 	return join_for(s, END_WAIT_MS);
 }
 
+/* Also of what session_init() did not get to the end with. */
 static void session_deinit(struct session *s)
 {
 	struct packet *p;
 
+	terminate_sock = -1;
 	while ((p = queue_pop(s, NULL))) {
 		packet_unlink(s, p);
 		fd_close(p->fd);
@@ -548,6 +550,8 @@ int session_run(const struct server *server, int sock, const struct peer *peer, 
 		r = worker_enter(first);
 	if (r < 0) {
 		log_error("a session could not be set up: %s", strerror(-r));
+		if (s)
+			session_deinit(s);
 		fd_close(sock);
 		worker_free(first);
 		free(s);
@@ -564,7 +568,6 @@ int session_run(const struct server *server, int sock, const struct peer *peer, 
 		log_stuck(s);
 		return -EDEADLK;
 	}
-	terminate_sock = -1;
 	session_deinit(s);
 	fd_close(sock);
 	worker_free(first);

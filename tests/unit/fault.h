@@ -43,6 +43,8 @@ static struct {
 	_Atomic int failed_call;  /* its number; 0 = none failed */
 	bool (*counts)(int call); /* which calls are meant; NULL = all */
 
+	_Atomic pid_t
+		subject; /* its thread; those that it starts are under the filter, but not meant */
 	int listener;
 	pthread_t supervisor;
 	pthread_mutex_t lock;
@@ -192,6 +194,10 @@ static int fault_filter(void)
 static void fault_judge(const struct seccomp_notif *call, struct seccomp_notif_resp *answer)
 {
 	answer->id = call->id;
+	if ((pid_t)call->pid != fault.subject) {
+		answer->flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+		return;
+	}
 	if (call->data.nr == SYS_recvmsg) {
 		pthread_mutex_lock(&fault.lock);
 		fault.idle++;
@@ -245,6 +251,7 @@ static inline void fault_subject_enter(void)
 {
 	int fd = fault_filter();
 
+	fault.subject = gettid();
 	pthread_mutex_lock(&fault.lock);
 	fault.listener = fd;
 	fault.entered = true;

@@ -533,6 +533,78 @@ Test(fault_server, whatever_fails_nothing_is_half_made_detached, .timeout = 100)
 	walk_all(FS_DETACHED | FS_NODEV, 1);
 }
 
+/* ---- a session, and its threads ---- */
+
+static struct {
+	enum fault_kind kind;
+	unsigned n;
+} set_up;
+
+static void enter_failing(struct session_fixture *f _unused_)
+{
+	fault_subject_enter();
+	fault_arm(set_up.kind, set_up.n, ENOMEM);
+}
+
+Test(fault_server, a_session_that_cannot_be_set_up_leaves_nothing)
+{
+	struct session_fixture *f = fixture_new(NULL, "/tmp");
+	unsigned failed = 0, before = count_fds();
+	bool skip = false;
+
+	f->enter = enter_failing;
+	for (set_up.kind = FAULT_ALLOCATIONS; !skip && set_up.kind <= FAULT_CALLS; set_up.kind++)
+		for (set_up.n = 1; set_up.n < MOST_STEPS; set_up.n++) {
+			fixture_begin(f);
+			skip = fault_supervise_subject() < 0;
+			close(f->sock);
+			cr_assert_eq(pthread_join(f->server, NULL), 0);
+			if (skip)
+				break;
+			fault_subject_gone();
+			cr_assert(f->result == 0 || f->result == -ENOMEM, "%u: %d", set_up.n,
+				  f->result);
+			cr_assert_eq(count_fds(), before, "%u", set_up.n);
+			failed += f->result < 0;
+			if (fault_disarm() < set_up.n)
+				break;
+		}
+	fixture_free(f);
+	if (skip)
+		cr_skip_test("no seccomp filter with a listener");
+	cr_assert_geq(failed, 7);
+}
+
+/* There is no memory for another thread: the first goes on alone. */
+Test(fault_server, a_thread_that_cannot_be_started_is_done_without)
+{
+	struct server_limits limits = SERVER_LIMITS_DEFAULT;
+	Gofer__StatRequest q = GOFER__STAT_REQUEST__INIT;
+	struct session_fixture *f = fixture_new(&limits, "/tmp");
+	bool skip = false;
+
+	PATH(p, "");
+	q.path = &p;
+	f->enter = enter;
+	/* The worker, its three buffers, its arena; what the request itself needs comes behind. */
+	for (unsigned n = 1; n <= 5; n++) {
+		fixture_begin(f);
+		skip = fault_supervise_subject() < 0;
+		if (skip)
+			break;
+		hello(f);
+		fault_arm(FAULT_ALLOCATIONS, n, ENOMEM);
+		cr_assert_eq(call(f, RPC_TYPE_Stat, &q.base, NULL), 0, "allocation %u fails", n);
+		cr_assert_geq(fault_disarm(), n);
+		cr_assert_eq(call(f, RPC_TYPE_Stat, &q.base, NULL), 0);
+		fixture_end(f);
+		fault_subject_gone();
+	}
+	if (skip)
+		cr_skip_test("no seccomp filter with a listener");
+	fixture_free(f);
+}
+
 /* ---- what nobody wrote ---- */
 
 enum { POISON = 0xa5 };
