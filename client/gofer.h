@@ -317,7 +317,7 @@ struct gofer_dirent {
 	const char *name; /* borrowed until the next gofer_readdir() */
 	uint8_t type;     /* DT_* */
 	ino_t ino;
-	bool has_stat; /* false where the entry vanished meanwhile */
+	bool has_stat; /* false where the entry vanished meanwhile, or is a mount point that is not served */
 	struct stat st;
 	const char *target; /* of a symbolic link, else NULL */
 };

@@ -40,8 +40,7 @@ static bool add_details(struct listing *l, Gofer__Entry *entry, const char *name
 	if (!l->query->targets || entry->type != DT_LNK) {
 		/* One call, no descriptor, where the backend is made of descriptors. */
 		if (l->dir.path == NULL) {
-			if (fs_attr_from_statx(l->dir.fd, name,
-					       AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, &attr) < 0)
+			if (fs_attr_of_entry(fs, l->dir.fd, name, &attr) < 0)
 				return true;
 		} else if (fs->ops->child(fs, &l->dir, name, false, &node) < 0 ||
 			   fs->ops->getattr(fs, &node, &attr) < 0) {

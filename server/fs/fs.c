@@ -87,11 +87,12 @@ void fs_deinit(struct fs *fs)
 	fs->root_fd = fd_close(fs->root_fd);
 }
 
-int fs_attr_from_statx(int fd, const char *path, int flags, Gofer__Attr *ret_attr)
+static int look(int fd, const char *path, int flags, unsigned more, struct statx *ret_st,
+		Gofer__Attr *ret_attr)
 {
 	struct statx st;
 
-	if (statx(fd, path, flags, STATX_BASIC_STATS | STATX_BTIME, &st) < 0)
+	if (statx(fd, path, flags, STATX_BASIC_STATS | STATX_BTIME | more, &st) < 0)
 		return -errno;
 	gofer__attr__init(ret_attr);
 	ret_attr->ino = st.stx_ino;
@@ -114,5 +115,28 @@ int fs_attr_from_statx(int fd, const char *path, int flags, Gofer__Attr *ret_att
 		ret_attr->btime = st.stx_btime.tv_sec;
 		ret_attr->btime_nsec = st.stx_btime.tv_nsec;
 	}
+	*ret_st = st;
+	return 0;
+}
+
+int fs_attr_from_statx(int fd, const char *path, int flags, Gofer__Attr *ret_attr)
+{
+	struct statx st;
+
+	return look(fd, path, flags, 0, &st, ret_attr);
+}
+
+int fs_attr_of_entry(const struct fs *fs, int dirfd, const char *name, Gofer__Attr *ret_attr)
+{
+	Gofer__Attr attr;
+	struct statx st;
+	int r = look(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_MNT_ID, &st, &attr);
+
+	if (r < 0)
+		return r;
+	if (!(fs->flags & FS_XDEV) && (attr.dev != fs->root_dev || (st.stx_mask & STATX_MNT_ID &&
+								    st.stx_mnt_id != fs->root_mnt)))
+		return -EXDEV;
+	*ret_attr = attr;
 	return 0;
 }

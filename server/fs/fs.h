@@ -185,6 +185,11 @@ int fs_set_root(struct fs *fs, int root_fd);
 /* Fills attr from statx(2) of (fd, path, flags): the one place that turns host attributes into the
  * wire's. */
 int fs_attr_from_statx(int fd, const char *path, int flags, Gofer__Attr *ret_attr);
+/*
+ * The same of one entry of an open directory, not followed, for backends whose files are descriptors. No *at call refuses to look
+ * across mounts: -EXDEV where something is mounted over the name, and the volume does not let it be entered.
+ */
+int fs_attr_of_entry(const struct fs *fs, int dirfd, const char *name, Gofer__Attr *ret_attr);
 
 /*
  * Reads entries of an open directory descriptor from `cookie` on (fs/dirread.c; for backends whose

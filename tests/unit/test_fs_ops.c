@@ -643,8 +643,9 @@ FS_TEST(fs, S11_a_mount_inside_is_entered_only_with_xdev)
 	struct fs_node node = FS_NODE_NULL;
 	struct walk_request q = request_for(t, "a/mnt/..");
 	struct walk_result result;
+	Gofer__Attr attr;
 	struct stat st;
-	int r;
+	int r, dir;
 
 	if (geteuid() != 0 || t->variant == ON_HOST_DETACHED) {
 		fixture_deinit(t);
@@ -663,7 +664,13 @@ FS_TEST(fs, S11_a_mount_inside_is_entered_only_with_xdev)
 	q.path_len = 8;
 	r = walk_resolve(&q, &result);
 	cr_assert_eq(r, -EXDEV, "%d", r);
+	/* Nor do the attributes of its entry show it. */
+	dir = openat(t->tree, "a", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cr_assert_geq(dir, 0);
+	cr_assert_eq(fs_attr_of_entry(&t->fs, dir, "mnt", &attr), -EXDEV);
 	t->fs.flags |= FS_XDEV;
+	cr_assert_eq(fs_attr_of_entry(&t->fs, dir, "mnt", &attr), 0);
+	cr_assert_eq(close(dir), 0);
 	q.path_len = 5;
 	cr_assert_eq(walk_resolve(&q, &result), 0);
 	node = TAKE_NODE(result.node);
