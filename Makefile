@@ -18,7 +18,7 @@ endif
 # Quiet where pkg-config or the libraries are still missing: targets that install them run make again afterwards.
 PKGS := libprotobuf-c libevent libseccomp libcap-ng jansson
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
 LIB_PKG_LIBS := $(shell pkg-config --libs libprotobuf-c 2>/dev/null)
 
 WARN := -Wall -Wextra -Werror -Wshadow=local -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wno-format-nonliteral \
@@ -45,7 +45,7 @@ COMMON_O := $(call objects,common/*.c)
 PROTO_O := $(call objects,proto/*.c) $(BUILD)/gen/gofer.pb-c.o
 SERVER_O := $(call objects,server/*.c server/fs/*.c)
 CLIENT_O := $(call objects,client/*.c client/cache/*.c)
-CLI_O := $(call objects,client/cli/*.c)
+CLI_O := $(call objects,client/cli/*.c client/stress/*.c)
 UNIT_T := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 PROG_T := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/integration/*.c tests/stress/*.c tests/bench/*.c))
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -57,13 +57,13 @@ SHARED := $(BUILD)/libgofer.so.$(VERSION)
 
 COMPLETION := scripts/gofer.bash-completion
 
-SOURCES := $(wildcard common/*.c proto/*.c server/*.c server/fs/*.c client/*.c client/cache/*.c client/cli/*.c)
-HEADERS := $(wildcard common/*.h proto/*.h server/*.h server/fs/*.h client/*.h client/cache/*.h client/cli/*.h)
-TEST_SOURCES := $(wildcard tests/*/*.c tests/*/*.h)
+SOURCES := $(wildcard common/*.c proto/*.c server/*.c server/fs/*.c client/*.c client/cache/*.c client/cli/*.c client/stress/*.c)
+HEADERS := $(wildcard common/*.h proto/*.h server/*.h server/fs/*.h client/*.h client/cache/*.h client/cli/*.h client/stress/*.h)
+TEST_SOURCES := $(wildcard tests/*/*.c tests/*/*.h tests/stress/twin/*.c)
 SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh .ci/run)
 
 .PHONY: all programs unit-programs test-programs man clean help demo test check check-asan check-ubsan check-tsan check-valgrind \
-        check-noopenat2 security-matrix bench coverage lint format format-check install uninstall deps
+        check-noopenat2 security-matrix bench stress coverage lint format format-check install uninstall deps
 
 all: $(BUILD)/gofer $(BUILD)/libgofer.a $(BUILD)/libgofer.so man ## Build the command, the library and the man pages (default)
 
@@ -162,8 +162,24 @@ $(BUILD)/tests/fuzz/seeds: $(BUILD)/tests/fuzz/seeds.o $(BUILD)/fuzz.a $(TESTED)
 	@$(if $(V),,echo "  LINK  $@")
 	$(Q)$(CC) $^ $(ALL_LDFLAGS) $(PKG_LIBS) -o $@
 
+# The unsafe twin of the command, and mutants: the same objects, with guards taken off by the linker. Its name says which it is.
+TWIN := $(BUILD)/tests/stress/twin
+MUTANTS := $(foreach m,slash check fixup absolute dotdot,$(BUILD)/tests/stress/mutant-$m)
+TWIN_O := $(BUILD)/tests/stress/twin.d/twin.o
+$(TWIN_O): tests/stress/twin/twin.c $(GEN_H) $(BUILD)/flags
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  CC    $<")
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+
+$(TWIN): $(TWIN_O) $(CLI_O) $(SERVER_O) $(CLIENT_O) $(LIB_O)
+	@$(if $(V),,echo "  LINK  $@")
+	$(Q)$(CC) $^ $(ALL_LDFLAGS) $(PKG_LIBS) -Wl,--wrap=fs_host_ops,--wrap=walk_resolve,--wrap=walk_open -o $@
+
+$(MUTANTS): $(TWIN)
+	$(Q)ln -f $< $@
+
 unit-programs: $(UNIT_T)
-test-programs: $(PROG_T) $(FUZZ_T) $(GEN_PY)
+test-programs: $(PROG_T) $(FUZZ_T) $(TWIN) $(MUTANTS) $(GEN_PY)
 programs: all unit-programs test-programs
 
 deps:
@@ -203,6 +219,12 @@ demo: ## Show what gofer does, with real commands and their output
 	@scripts/install-deps build test
 	+@$(MAKE) all
 	@scripts/demo $(BUILD)/gofer
+
+TIME = 1200
+stress: ## Races for TIME seconds (1200) with a picture, then every move in every gap of every request
+	+@$(MAKE) all test-programs
+	@$(BUILD)/gofer stress rename --time $(TIME) --svg $(BUILD)/stress.svg && echo "picture: $(BUILD)/stress.svg"
+	@$(BUILD)/gofer stress step
 
 bench: ## Latency as ratios: against the native call and against a bare ping-pong
 	+@$(MAKE) all test-programs
@@ -290,5 +312,5 @@ uninstall: ## Remove what install put there
 clean: ## Remove the build directory
 	rm -rf $(BUILD)
 
--include $(patsubst %.o,%.d,$(COMMON_O) $(PROTO_O) $(SERVER_O) $(CLIENT_O) $(CLI_O)) $(UNIT_T:%=%.d) $(PROG_T:%=%.d) \
+-include $(patsubst %.o,%.d,$(COMMON_O) $(PROTO_O) $(SERVER_O) $(CLIENT_O) $(CLI_O)) $(UNIT_T:%=%.d) $(PROG_T:%=%.d) $(TWIN_O:.o=.d) \
          $(patsubst %.c,$(BUILD)/%.d,$(wildcard tests/fuzz/*.c))

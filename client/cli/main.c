@@ -33,6 +33,7 @@
 	X(xattr)    \
 	X(ping)     \
 	X(rpc)      \
+	X(stress)   \
 	X(completion)
 
 #define DECLARE(name) extern const struct verb verb_##name;

@@ -1,0 +1,28 @@
+#!/bin/bash
+# S16 S17 S18 S19 S22 S23 S26 S27 S28 S29: in a short race nothing escapes, and the unsafe twin does; nothing is left behind.
+# timeout: 240
+. "$(dirname "$0")/lib.sh"
+[ -x "$BUILD/tests/stress/twin" ] || fail "the unsafe twin is not built"
+before=$(ls -A /dev/shm)
+"$GOFER" stress rename --time "${SECONDS_EACH:-2}" --svg "$T/race.svg" || fail "the race, on a private tmpfs"
+grep -q '</svg>' "$T/race.svg" || fail "the picture is not whole"
+[ "$(ls -A /dev/shm)" = "$before" ] || fail "something was left in /dev/shm"
+
+# In a directory of the user's, without openat2.
+mkdir "$T/dir"
+"$GOFER" stress rename --time 1 --dir "$T/dir" --no-openat2 --json >"$T/json" || fail "the race in a directory: $(cat "$T/json")"
+[ -z "$(ls -A "$T/dir")" ] || fail "something was left in the directory"
+
+# Told to stop, it reports what it saw, and cleans up.
+timeout -s INT 1 "$GOFER" stress rename --time 1000 --dir "$T/dir" >"$T/out"
+grep -q interrupted "$T/out" || fail "no report after the interrupt: $(cat "$T/out")"
+[ -z "$(ls -A "$T/dir")" ] || fail "the interrupt left something in the directory"
+
+# A server without guards is found out.
+"$GOFER" stress rename --time 1 --gofer "$BUILD/tests/stress/twin" >"$T/out" && fail "a server without guards passed"
+grep -q '^FAIL .* escapes in ' "$T/out" || fail "no escape was reported: $(cat "$T/out")"
+
+# What takes the guards off is in no shipped program.
+nm "$BUILD/tests/stress/twin" >"$T/twin" 2>/dev/null && nm "$GOFER" >"$T/gofer" 2>/dev/null || skip "no symbols to look at here"
+grep -q ' twin_resolve$' "$T/twin" || fail "the twin has lost its name"
+! grep -E ' (twin_|__wrap_(fs|walk)|mutant)' "$T/gofer" || fail "the shipped command contains the twin"

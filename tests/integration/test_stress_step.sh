@@ -1,0 +1,19 @@
+#!/bin/bash
+# S16 S19 S22 S23 S28 S29: every kind of move, before every system call of every kind of request; four bugs that servers had are found that way.
+# timeout: 300
+. "$(dirname "$0")/lib.sh"
+case ${VARIANT:-plain} in plain) sample=400 ;; *) sample=1200 ;; esac
+traced() { # arguments: 0 safe, 1 an escape; else the kernel does not let us
+	"$GOFER" stress step "$@" >"$T/out" 2>"$T/err" && return 0
+	! grep -q 'cannot be traced' "$T/err" || skip "a server cannot be traced here"
+	cat "$T/out" "$T/err"
+	return 1
+}
+traced --sample "$sample" || fail "a request escapes"
+traced --sample "$sample" --no-openat2 || fail "a request escapes without openat2"
+traced --sample "$sample" --shipped || fail "a request escapes with all layers"
+for bug in slash:Stat check:Stat fixup:Mkdir absolute:Mkdir; do
+	traced --gofer "$BUILD/tests/stress/mutant-${bug%:*}" --rpc "${bug#*:}" --sample 7 >/dev/null && fail "the bug '${bug%:*}' was not found"
+	grep -q '^FAIL .* escapes in ' "$T/out" || fail "no escape was reported: $(tail -n 3 "$T/out" "$T/err")"
+	grep -A 1 evidence: "$T/out" | tail -n 1
+done
