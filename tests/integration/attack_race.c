@@ -1,279 +1,16 @@
 /*
- * attack_race.c - the tree changes under a request (S17 to S29). An attacker exchanges what a name
- * means as fast as it can, for a while; meanwhile requests go through that name, of every kind that
- * could be led astray by it. Where and how often the tree is exchanged at every step of a walk is
- * the business of tests/stress; here each race of the list is run once, with its own oracle.
+ * attack_race.c - the way of a request changes under it: directories exchanged with links by another
+ * client and by the same one, storms of names, mounts (S17, S18, S26, S28). Where and how often the
+ * tree is exchanged at every step of a walk is the business of tests/stress; here each race of the
+ * list is run once, with its own oracle.
  *
- *     attack_race DIRECTORY      prepared and served by attack.sh, with "$T/talk" as "sp"
- *                                (special=allow), and "$T/precious", a file that the volume does not
- *                                hold, on the same host filesystem
+ *     attack_race DIRECTORY      prepared and served by attack.sh
  *
  * RACE_MS=60000 for longer races than the usual.
  */
-#include <sys/file.h>
 #include <sys/mount.h>
-#include <sys/sysmacros.h>
-#include <sys/un.h>
 
-#include "tests/integration/guard.h"
-
-static struct shared {
-	_Atomic bool stop;
-	_Atomic uint64_t moves;   /* of the attacker that succeeded */
-	_Atomic uint64_t escapes; /* that it saw itself */
-} * shared;
-
-static uint64_t longest_ns; /* of the requests of this race */
-
-/* Runs in a process of its own until shared->stop. */
-static pid_t attacker_start(void (*run)(void))
-{
-	const struct timespec pause = { .tv_nsec = 200000 };
-	pid_t pid;
-
-	*shared = (struct shared){ 0 };
-	longest_ns = 0;
-	pid = fork();
-	if (pid < 0)
-		die("fork");
-	if (pid == 0) {
-		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		run();
-		_exit(0);
-	}
-	while (!shared->moves) /* not before it is really at it */
-		clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
-	return pid;
-}
-
-static void attacker_stop(pid_t pid)
-{
-	shared->stop = true;
-	(void)waitpid(pid, NULL, 0);
-}
-
-static uint64_t race_end(void)
-{
-	const char *wish = getenv("RACE_MS");
-
-	return clock_ns() + (wish ? strtoull(wish, NULL, 0) : 300) * UINT64_C(1000000);
-}
-
-static int timed(int e, uint64_t start)
-{
-	longest_ns = MAX(longest_ns, clock_ns() - start);
-	return e;
-}
-#define TIMED(call)                           \
-	({                                    \
-		uint64_t _start = clock_ns(); \
-		timed(call, _start);          \
-	})
-
-static void report(const char *what, uint64_t requests, uint64_t wrong)
-{
-	check(!wrong && !shared->escapes && requests > 20 && shared->moves > 20,
-	      "%s: %lu requests, %lu moves, %lu wrong", what, requests, shared->moves,
-	      wrong + shared->escapes);
-	check(longest_ns < GUARD_WAIT_MS * UINT64_C(1000000), "... none took longer than %.1f ms",
-	      (double)longest_ns / 1e6);
-}
-
-static void exchange(const char *a, const char *b)
-{
-	_cleanup_free_ char *first = strdup(in_dir(volume, a)), *second = strdup(in_dir(volume, b));
-
-	while (!shared->stop && first && second)
-		if (renameat2(AT_FDCWD, first, AT_FDCWD, second, RENAME_EXCHANGE) == 0)
-			shared->moves++;
-}
-
-/* ---- a file that is a FIFO, or a device, a moment later ---- */
-
-static void swap_fifo(void)
-{
-	exchange("swap/name", "swap/special");
-}
-
-/* Denied by the policy; or, of what was exchanged between the look and the open, what the kernel says
- * to a FIFO without a reader, or to a device on a mount that has none. */
-static bool is_denied(int e)
-{
-	return e == EPERM || e == ENXIO || e == EACCES;
-}
-
-static void race_special(const char *what)
-{
-	static const uint32_t ways[] = {
-		OPEN_R | OPEN_D, OPEN_W | OPEN_D, OPEN_RW,
-		OPEN_W | OPEN_T, OPEN_W | OPEN_C, OPEN_R | OPEN_C | OPEN_D
-	};
-	uint64_t end = race_end(), n = 0, wrong = 0, opened = 0;
-	pid_t pid = attacker_start(swap_fifo);
-
-	while (clock_ns() < end) {
-		struct opened o = OPENED_NULL;
-		struct stat st;
-		int e = TIMED(
-			open_path(sock, rw, "swap/name", ways[n++ % ARRAY_SIZE(ways)], 0, &o));
-
-		opened += e == 0;
-		wrong += e != 0 && !is_denied(e);
-		wrong += e == 0 && !S_ISREG(o.attr.mode);
-		wrong += o.fd >= 0 && (fstat(o.fd, &st) < 0 || !S_ISREG(st.st_mode));
-		fd_close(o.fd);
-		if (o.handle)
-			(void)close_handle(sock, o.handle);
-		e = TIMED(row_call(sock, rpc_find(RPC_TYPE_ReadFile),
-				   &(Gofer__Path[]){ path_of(rw, "swap/name") }[0], NULL));
-		wrong += e != 0 && !is_denied(e);
-		e = TIMED(write_file_at(sock, path_of(rw, "swap/name"), 0600, "x"));
-		wrong += e != 0 && !is_denied(e);
-	}
-	attacker_stop(pid);
-	report(what, n * 3, wrong);
-	check(opened > 0, "... %lu times it was the file", opened);
-}
-
-static void s22_final_component(void)
-{
-	if (mkdir(in_dir(volume, "swap"), 0755) < 0 ||
-	    mknod(in_dir(volume, "swap/name"), S_IFREG | 0600, 0) < 0 ||
-	    mkfifo(in_dir(volume, "swap/special"), 0666) < 0)
-		die("swap: %s", strerror(errno));
-	race_special("a file or a FIFO");
-	(void)unlink(in_dir(volume, "swap/name"));
-	(void)unlink(in_dir(volume, "swap/special"));
-	if (mknod(in_dir(volume, "swap/name"), S_IFREG | 0600, 0) == 0 &&
-	    mknod(in_dir(volume, "swap/special"), S_IFCHR | 0666, makedev(1, 3)) == 0)
-		race_special("a file or a device");
-	else
-		printf("  (no device could be made here)\n");
-}
-
-/* ---- an object exchanged right after it was made ---- */
-
-static void plant_links(void)
-{
-	_cleanup_free_ char *made = strdup(in_dir(volume, "made")),
-			    *precious = strdup(in_dir(guard_dir, "precious"));
-
-	while (!shared->stop && made && precious) {
-		if (unlink(made) < 0 && errno != ENOENT)
-			(void)rmdir(made);
-		if (link(precious, made) == 0)
-			shared->moves++;
-		(void)unlink(made);
-	}
-}
-
-/* Whatever is made gets its mode and owner with its creation, not by its name afterwards. */
-static void s23_fix_ups(void)
-{
-	const char *precious = in_dir(guard_dir, "precious");
-	_cleanup_free_ char *before = guard_snapshot(precious), *after = NULL;
-	char *cut_before = strstr(before, " links "), *cut_after;
-	uint64_t end = race_end(), n = 0, made = 0;
-	pid_t pid = attacker_start(plant_links);
-
-	while (clock_ns() < end) {
-		Gofer__MkdirRequest d = GOFER__MKDIR_REQUEST__INIT;
-		Gofer__MknodRequest m = GOFER__MKNOD_REQUEST__INIT;
-		Gofer__WriteFileRequest w = GOFER__WRITE_FILE_REQUEST__INIT;
-		Gofer__Path p = path_of(rw, "made");
-
-		d.path = m.path = w.path = &p;
-		d.mode = w.mode = 0777;
-		m.mode = S_IFREG | 0777;
-		w.exclusive = true;
-		w.atomic = n % 2;
-		made += TIMED(raw_errno(sock, RPC_TYPE_Mkdir, &d)) == 0;
-		made += TIMED(raw_errno(sock, RPC_TYPE_Mknod, &m)) == 0;
-		made += TIMED(raw_errno(sock, RPC_TYPE_WriteFile, &w)) == 0;
-		made += TIMED(open_path(sock, rw, "made", OPEN_W | OPEN_C | OPEN_X | OPEN_T, 0777,
-					NULL)) == 0;
-		n += 4;
-	}
-	attacker_stop(pid);
-	report("made where links to a precious file come and go", n, 0);
-	check(made > 0, "... %lu were made", made);
-	after = guard_snapshot(precious);
-	cut_after = strstr(after, " links "); /* the attacker's own links change the rest */
-	check(cut_before && cut_after && cut_before - before == cut_after - after &&
-		      !memcmp(before, after, (size_t)(cut_after - after)) &&
-		      !strcmp(strrchr(before, ' '), strrchr(after, ' ')),
-	      "the precious file has its mode, its owner and its content");
-}
-
-/* ---- what fails takes nothing away ---- */
-
-/* Makes a file of its own, sees whether it is still there a moment later, removes it. */
-static void own_a_name(void)
-{
-	_cleanup_free_ char *name = strdup(in_dir(volume, "owned"));
-
-	while (!shared->stop && name) {
-		struct stat st, now;
-		int fd = open(name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
-
-		if (fd >= 0) {
-			if (write(fd, "theirs", 6) != 6 || fstat(fd, &st) < 0)
-				_exit(1);
-			for (int i = 0; i < 20; i++)
-				shared->escapes += lstat(name, &now) < 0 ||
-						   now.st_ino != st.st_ino || now.st_size != 6;
-			shared->moves++;
-			fd_close(fd);
-		}
-		if (unlink(name) < 0 && errno == EISDIR)
-			(void)rmdir(name);
-	}
-}
-
-static unsigned left_behind(void)
-{
-	const struct dirent *e;
-	unsigned n = 0;
-	DIR *d = opendir(volume);
-
-	while (d && (e = readdir(d)))
-		n += !strncmp(e->d_name, ".gofer-", 7);
-	if (d)
-		closedir(d);
-	return n;
-}
-
-static void s24_failed_creates(void)
-{
-	uint64_t end = race_end(), n = 0, refused = 0;
-	pid_t pid = attacker_start(own_a_name);
-
-	while (clock_ns() < end) {
-		Gofer__Path p = path_of(rw, "owned"), file = path_of(rw, "a/file");
-		Gofer__WriteFileRequest w = GOFER__WRITE_FILE_REQUEST__INIT;
-
-		/* All that makes a name and must not replace one. */
-		for (size_t i = 0; i < RPC_COUNT; i++)
-			if (row_kinds[i] == ROW_MAKES) {
-				bool second = rpc_table[i].flags & RPC_PATH2;
-
-				refused += TIMED(row_call(sock, &rpc_table[i], second ? &file : &p,
-							  second ? &p : NULL)) == EEXIST;
-				n++;
-			}
-		w.path = &p;
-		w.exclusive = true;
-		w.atomic = n % 2;
-		refused += TIMED(raw_errno(sock, RPC_TYPE_WriteFile, &w)) == EEXIST;
-		refused += TIMED(open_path(sock, rw, "owned", OPEN_W | OPEN_C | OPEN_X, 0600,
-					   NULL)) == EEXIST;
-		n += 2;
-	}
-	attacker_stop(pid);
-	report("exclusive creates of another's name", n, 0);
-	check(refused > 0, "... %lu were refused", refused);
-	check(left_behind() == 0, "no temporary name is left: %u", left_behind());
-}
+#include "tests/integration/race.h"
 
 /* ---- listing a directory that changes ---- */
 
@@ -425,7 +162,7 @@ static void s18_same_client(void)
 
 	make_way();
 	longest_ns = 0;
-	*shared = (struct shared){ 0 };
+	*shared = (struct race){ 0 };
 	while (clock_ns() < end && !wrong) {
 		size_t len = 0;
 		unsigned answered = 0;
@@ -516,76 +253,6 @@ static void s28_mounts(void)
 	report("every RPC by path, while mounts come and go on it", n, wrong);
 }
 
-/* ---- connecting ---- */
-
-static int listen_at(const char *host)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", host);
-	if (fd < 0 || strlen(host) >= sizeof(sa.sun_path) ||
-	    bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(fd, 1000) < 0)
-		die("listen at %s: %s", host, strerror(errno));
-	return fd;
-}
-
-static void swap_sockets(void)
-{
-	_cleanup_free_ char *first = strdup(in_dir(guard_dir, "talk/listens")),
-			    *second = strdup(in_dir(guard_dir, "talk/leads_out"));
-
-	while (!shared->stop && first && second)
-		if (renameat2(AT_FDCWD, first, AT_FDCWD, second, RENAME_EXCHANGE) == 0)
-			shared->moves++;
-}
-
-static unsigned accepted(int listener)
-{
-	unsigned n = 0;
-	int fd;
-
-	while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
-		n++;
-		close(fd);
-	}
-	return n;
-}
-
-static void s29_connect(void)
-{
-	uint32_t sp = guard_filesystem("sp");
-	int inside = listen_at(in_dir(guard_dir, "talk/listens"));
-	int beyond = listen_at(in_dir(guard_dir, "beyond"));
-	uint64_t end, n = 0, wrong = 0;
-	unsigned in = 0, out = 0;
-	pid_t pid;
-
-	if (symlink(in_dir(guard_dir, "beyond"), in_dir(guard_dir, "talk/leads_out")) < 0)
-		die("symlink");
-	pid = attacker_start(swap_sockets);
-	end = race_end();
-	while (clock_ns() < end) {
-		Gofer__ConnectRequest q = GOFER__CONNECT_REQUEST__INIT;
-		Gofer__Path p = path_of(sp, "listens");
-		_cleanup_reply_ struct raw_reply r = RAW_REPLY_NULL;
-		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), e;
-
-		q.path = &p;
-		e = TIMED(raw_call_fd(sock, RPC_TYPE_Connect, &q, NULL, 0, fd, &r));
-		wrong += e < 0;
-		fd_close(fd);
-		in += accepted(inside);
-		out += accepted(beyond);
-		n++;
-	}
-	attacker_stop(pid);
-	report("Connect to a socket, or a link to one outside", n, wrong + out);
-	check(in > 0, "... %u connections inside, %u outside", in, out);
-	fd_close(inside);
-	fd_close(beyond);
-}
-
 int main(int argc, char **argv)
 {
 	static const struct attack attacks[] = {
@@ -593,22 +260,12 @@ int main(int argc, char **argv)
 		  "through it",
 		  s17_second_client },
 		{ "S18: the same client does, in the very packets", s18_same_client },
-		{ "S22: a file that turns into a FIFO or a device is never opened as one, never "
-		  "waited for",
-		  s22_final_component },
-		{ "S23: what is made is not fixed up by its name: a planted link changes nothing",
-		  s23_fix_ups },
-		{ "S24: a create that fails never takes another's file away", s24_failed_creates },
 		{ "S26: listings in a storm of names are whole, bounded, and of that directory",
 		  s26_listing_in_a_storm },
 		{ "S28: mounts and unmounts by root under every RPC", s28_mounts, .root = true },
-		{ "S29: a Connect never reaches a socket outside", s29_connect },
 	};
 
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
-		      0);
-	if (shared == MAP_FAILED)
-		die("mmap");
+	race_init();
 	guard_start(argc, argv);
 	return guard_run(attacks, ARRAY_SIZE(attacks));
 }

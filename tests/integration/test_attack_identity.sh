@@ -1,5 +1,5 @@
 #!/bin/bash
-# As whom a request runs (S34, S58, S93 to S104, S134): nobody else's rights are ever lent to it.
+# As whom a request runs (S49, S58, S93 to S104, S134), and what it may do with others' files: nobody else's rights are ever lent to it.
 # REQUESTS=1000000 for the long run of mixed requests.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/attack.sh"
@@ -16,4 +16,5 @@ else
 	attack_serve
 fi
 attack identity
+[ "$(id -u)" != 0 ] || attack owner
 stop_server

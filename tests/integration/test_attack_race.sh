@@ -9,4 +9,5 @@ echo "precious" >"$T/precious"
 chmod 600 "$T/precious"
 attack_serve -v "$T/talk:sp:rw,special=allow,$ME_SQUASH"
 attack race
+attack swap
 stop_server
