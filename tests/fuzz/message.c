@@ -66,6 +66,13 @@ static const struct {
 	{ "atime_nsec", MEANS_NUMBER },
 	{ "mtime", MEANS_NUMBER },
 	{ "mtime_nsec", MEANS_NUMBER },
+	/* Of replies only: what is not here is a number. */
+	{ "begin", MEANS_SMALL },
+	{ "end", MEANS_SMALL },
+	{ "which", MEANS_SMALL },
+	{ "reason", MEANS_SMALL },
+	{ "type", MEANS_SMALL },
+	{ "error", MEANS_SMALL },
 };
 
 static enum meaning meaning_of(const ProtobufCFieldDescriptor *f)
@@ -271,7 +278,7 @@ static size_t element_size(const ProtobufCFieldDescriptor *f)
 	}
 }
 
-static ProtobufCMessage *message_new(const ProtobufCMessageDescriptor *d)
+ProtobufCMessage *message_new(const ProtobufCMessageDescriptor *d)
 {
 	ProtobufCMessage *m = malloc(d->sizeof_message);
 

@@ -28,6 +28,8 @@ uint64_t fuzz_number(struct fuzz_random *r);
 /* A path in the tree of tree.h, or one that leaves it. Returns its length, at most `size`. */
 size_t fuzz_path(struct fuzz_random *r, uint8_t *buf, size_t size);
 
+/* An empty one, by malloc; aborts without memory. Freed as what was unpacked is. */
+ProtobufCMessage *message_new(const ProtobufCMessageDescriptor *d);
 /* Changes one field of `m`, or of a message in it. `m` was unpacked with malloc. */
 void message_mutate(struct fuzz_random *r, ProtobufCMessage *m);
 

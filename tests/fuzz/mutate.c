@@ -4,6 +4,7 @@
  */
 #include "tests/fuzz/mutate.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/fuzz/fuzz.h"
@@ -12,6 +13,7 @@
 
 /* An input in pieces. Bytes of steps that were changed lie in `fresh`. */
 struct work {
+	const struct steps_kind *kind;
 	struct fuzz_random random;
 	struct step steps[INPUT_MAX_STEPS];
 	size_t n;
@@ -104,8 +106,8 @@ static void aim(struct fuzz_random *r, const struct rpc_info *rpc, ProtobufCMess
 	}
 }
 
-size_t request_fresh(struct fuzz_random *r, const struct rpc_info *rpc, unsigned changes,
-		     uint8_t *buf, size_t size)
+static size_t request_fresh(struct fuzz_random *r, const struct rpc_info *rpc, unsigned changes,
+			    uint8_t *buf, size_t size)
 {
 	struct frame_header h = { .type = rpc->type, .tag = 1 + fuzz_below(r, 100) };
 	struct good_request good;
@@ -128,6 +130,109 @@ size_t request_fresh(struct fuzz_random *r, const struct rpc_info *rpc, unsigned
 	protobuf_c_message_free_unpacked(m, NULL);
 	return n;
 }
+
+static const ProtobufCMessageDescriptor *request_descriptor(const struct frame_header *h)
+{
+	const struct rpc_info *rpc = rpc_find(h->type);
+
+	return rpc ? rpc->request : NULL;
+}
+
+const struct steps_kind steps_of_requests = { request_descriptor, request_fresh };
+
+static const ProtobufCMessageDescriptor *reply_descriptor(const struct frame_header *h)
+{
+	const struct rpc_info *rpc = rpc_find(h->type);
+
+	switch (h->flags & FRAME_KIND_MASK) {
+	case FRAME_ERROR:
+		return &gofer__error__descriptor;
+	case FRAME_STOP:
+		return &gofer__stop__descriptor;
+	default:
+		return rpc ? rpc->reply : NULL;
+	}
+}
+
+/* Attributes that can be, wherever there are some; an entry has a name. */
+static void make_plausible(struct fuzz_random *r, ProtobufCMessage *m)
+{
+	static const uint32_t modes[] = { 0100644, 0100644, 040755, 0120777, 010600 };
+	const ProtobufCMessageDescriptor *d = m->descriptor;
+	char text[16];
+
+	if (d == &gofer__attr__descriptor) {
+		Gofer__Attr *a = (Gofer__Attr *)m;
+
+		a->mode = modes[fuzz_below(r, ARRAY_SIZE(modes))];
+		a->size = fuzz_below(r, 6000);
+		a->ino = fuzz_below(r, 1000);
+		return;
+	}
+	if (d == &gofer__entry__descriptor) {
+		Gofer__Entry *e = (Gofer__Entry *)m;
+
+		snprintf(text, sizeof(text), "name%u", fuzz_below(r, 100));
+		free(e->name.data);
+		e->name.data = (uint8_t *)strdup(text);
+		e->name.len = strlen(text);
+		e->cookie = 1 + fuzz_below(r, 1000);
+		e->type = fuzz_below(r, 16);
+	}
+	for (unsigned i = 0; i < d->n_fields; i++) {
+		const ProtobufCFieldDescriptor *f = &d->fields[i];
+		void *at = (char *)m + f->offset;
+
+		if (f->type != PROTOBUF_C_TYPE_MESSAGE)
+			continue;
+		if (f->label == PROTOBUF_C_LABEL_REPEATED) {
+			for (size_t k = 0; k < *(size_t *)((char *)m + f->quantifier_offset); k++)
+				make_plausible(r, (*(ProtobufCMessage ***)at)[k]);
+			continue;
+		}
+		if (!*(ProtobufCMessage **)at && f->descriptor == &gofer__attr__descriptor)
+			*(ProtobufCMessage **)at = message_new(f->descriptor);
+		if (*(ProtobufCMessage **)at)
+			make_plausible(r, *(ProtobufCMessage **)at);
+	}
+}
+
+static size_t reply_fresh(struct fuzz_random *r, const struct rpc_info *rpc, unsigned changes,
+			  uint8_t *buf, size_t size)
+{
+	struct frame_header h = { .type = rpc->type, .flags = FRAME_REPLY };
+	uint8_t data[256];
+	ProtobufCMessage *m;
+
+	if (fuzz_one_in(r, 8))
+		h.flags |= FRAME_ERROR;
+	else if (rpc->flags & RPC_PATH && fuzz_one_in(r, 4))
+		h.flags |= FRAME_STOP;
+	m = message_new(reply_descriptor(&h));
+	for (unsigned i = 0; i < changes; i++)
+		message_mutate(r, m);
+	make_plausible(r, m);
+	if (h.flags & FRAME_STOP) {
+		Gofer__Stop *stop = (Gofer__Stop *)m;
+
+		stop->reason = 1 + fuzz_below(r, 2);
+		stop->begin = fuzz_below(r, 4);
+		stop->end = stop->begin + 1 + fuzz_below(r, 2);
+		stop->which = 0;
+		if (stop->reason == 1 && stop->target.len == 0) {
+			stop->target.data = (uint8_t *)strdup("d/e");
+			stop->target.len = 3;
+		}
+	} else if (!(h.flags & FRAME_ERROR) && fuzz_one_in(r, 2)) {
+		h.data_len = fuzz_below(r, sizeof(data));
+		memset(data, 'r', sizeof(data));
+	}
+	size = frame_put(buf, size, h, m, data);
+	protobuf_c_message_free_unpacked(m, NULL);
+	return size;
+}
+
+const struct steps_kind steps_of_replies = { reply_descriptor, reply_fresh };
 
 static void insert(struct work *w, struct step s)
 {
@@ -152,18 +257,19 @@ static void insert_request(struct work *w)
 		rpc = &rpc_table[RPC_INDEX_Open];
 	if (!buf)
 		return;
-	size = request_fresh(&w->random, rpc, fuzz_below(&w->random, 5), buf, size);
+	size = w->kind->fresh(&w->random, rpc, fuzz_below(&w->random, 5), buf, size);
 	if (size == 0)
 		return;
 	step_set(w, &s, buf, size);
-	if (rpc->flags & RPC_TAKES_FD)
+	if (rpc->flags & (w->kind == &steps_of_requests ? RPC_TAKES_FD : RPC_DONATES))
 		s.arg |= fuzz_one_in(&w->random, 3) ? fuzz_below(&w->random, 6) : STEP_FD_SOCKET;
-	if (fuzz_one_in(&w->random, 4))
+	if (fuzz_one_in(&w->random, w->kind == &steps_of_requests ? 4 : 30))
 		s.arg |= STEP_NO_WAIT;
 	if (fuzz_one_in(&w->random, 6))
 		s.arg |= STEP_MORE;
-	if (fuzz_one_in(&w->random, 2))
-		s.arg |= STEP_SECOND; /* nothing but a session of two looks at it */
+	/* In a session of one it means nothing; of a reply, that its tag is its own. */
+	if (fuzz_one_in(&w->random, w->kind == &steps_of_requests ? 2 : 30))
+		s.arg |= STEP_SECOND;
 	insert(w, s);
 }
 
@@ -178,8 +284,8 @@ static void insert_other(struct work *w)
 	if (!buf)
 		return;
 	if (s.op == STEP_MOVE) {
-		buf[0] = (uint8_t)fuzz_below(&w->random, 8);
-		buf[1] = (uint8_t)fuzz_below(&w->random, 32);
+		buf[0] = (uint8_t)fuzz_below(&w->random, 256);
+		buf[1] = (uint8_t)fuzz_below(&w->random, 256);
 		step_set(w, &s, buf, 2);
 	}
 	insert(w, s);
@@ -188,7 +294,7 @@ static void insert_other(struct work *w)
 /* One field of the message in a step. */
 static void change_message(struct work *w, struct step *s)
 {
-	const struct rpc_info *rpc;
+	const ProtobufCMessageDescriptor *d;
 	ProtobufCMessage *m;
 	struct frame f;
 	size_t size;
@@ -196,11 +302,11 @@ static void change_message(struct work *w, struct step *s)
 
 	if (!buf || !step_frame(s, &f))
 		return;
-	rpc = rpc_find(f.header.type);
-	m = rpc ? protobuf_c_message_unpack(
-			  rpc->request, NULL,
-			  MIN(f.header.body_len, (uint32_t)(s->len - FRAME_HEADER_SIZE)), f.body)
-		: NULL;
+	d = w->kind->descriptor(&f.header);
+	m = d ? protobuf_c_message_unpack(
+			d, NULL, MIN(f.header.body_len, (uint32_t)(s->len - FRAME_HEADER_SIZE)),
+			f.body)
+	      : NULL;
 	if (!m)
 		return;
 	if (s->arg & STEP_RAW)
@@ -230,7 +336,9 @@ static void change_header(struct work *w, struct step *s)
 		h.tag = r->n_tags ? r->tags[fuzz_below(r, (uint32_t)r->n_tags)] : 1;
 		break;
 	case 3:
-		h.flags ^= fuzz_one_in(r, 2) ? FRAME_NO_REPLY : 1u << fuzz_below(r, 8);
+		h.flags ^= fuzz_one_in(r, 2) && w->kind == &steps_of_requests
+				   ? FRAME_NO_REPLY
+				   : 1u << fuzz_below(r, 8);
 		break;
 	case 4:
 		h.type = fuzz_one_in(r, 4) ? (uint16_t)fuzz_number(r)
@@ -257,8 +365,9 @@ static void change_data(struct work *w, struct step *s)
 	size_t size, n;
 	uint8_t *buf = work_room(w, &size);
 
-	if (!buf || (s->arg & STEP_RAW) || !step_frame(s, &f) || !rpc_find(f.header.type) ||
-	    !(rpc_find(f.header.type)->flags & RPC_DATA_IN))
+	if (!buf || (s->arg & STEP_RAW) || !step_frame(s, &f) || !rpc_find(f.header.type))
+		return;
+	if (w->kind == &steps_of_requests && !(rpc_find(f.header.type)->flags & RPC_DATA_IN))
 		return;
 	n = fuzz_one_in(&w->random, 10) ? 20000 : fuzz_below(&w->random, 600);
 	if (FRAME_HEADER_SIZE + f.header.body_len + n > size)
@@ -312,19 +421,21 @@ static void change_one(struct work *w)
 		insert_request(w);
 }
 
-size_t steps_mutate(uint8_t *data, size_t size, size_t max, unsigned seed)
+size_t steps_mutate(uint8_t *data, size_t size, size_t max, unsigned seed,
+		    const struct steps_kind *kind)
 {
 	static struct work w;
+	static uint8_t out[INPUT_MAX];
+	size_t n;
 
 	work_parse(&w, data, size, seed);
+	w.kind = kind;
 	if (fuzz_one_in(&w.random, 10) && LLVMFuzzerMutate)
 		return LLVMFuzzerMutate(data, size, max);
 	for (uint32_t k = 1 + fuzz_below(&w.random, 4); k > 0; k--)
 		change_one(&w);
 	/* Steps borrow from `data`. */
-	static uint8_t out[INPUT_MAX];
-	size_t n = work_pack(&w, out, MIN(max, sizeof(out)));
-
+	n = work_pack(&w, out, MIN(max, sizeof(out)));
 	memcpy(data, out, n);
 	return n ? n : 1;
 }

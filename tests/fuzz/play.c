@@ -1,8 +1,9 @@
 /*
  * play.c - the client of live.h: sends what the steps say, and judges what comes back. It runs in
  * one thread; where the socket is full of requests it reads replies, so that neither side waits for
- * the other for ever. A reply that does not come within ten seconds never comes.
+ * the other for ever. A reply that does not come within twenty seconds never comes.
  */
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -14,7 +15,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/live.h"
 
-enum { ANSWER_MS = 10000 };
+enum { ANSWER_MS = 20000 };
 
 static bool contains(const uint8_t *data, size_t size, const char *text)
 {
@@ -139,10 +140,39 @@ static bool take_packet(struct player *p, int timeout_ms)
 	return true;
 }
 
+/* What every thread of the process does: whether the server sleeps, or never got to run. */
+static void show_threads(void)
+{
+	DIR *d = opendir("/proc/self/task");
+
+	for (const struct dirent *e; d && (e = readdir(d));) {
+		static const char *const files[] = { "stat", "syscall", "schedstat" };
+
+		for (size_t i = 0; i < ARRAY_SIZE(files) && e->d_name[0] != '.'; i++) {
+			char path[300], line[400];
+			FILE *f;
+
+			snprintf(path, sizeof(path), "/proc/self/task/%s/%s", e->d_name, files[i]);
+			f = fopen(path, "re");
+			if (f && fgets(line, sizeof(line), f))
+				fprintf(stderr, "%s %s: %.60s\n", e->d_name, files[i], line);
+			if (f)
+				fclose(f);
+		}
+	}
+	if (d)
+		closedir(d);
+}
+
 static void wait_all(struct player *p)
 {
 	while (p->n_waiting && !p->over)
-		FUZZ_ASSERT(take_packet(p, ANSWER_MS) || p->over);
+		if (!take_packet(p, ANSWER_MS) && !p->over) {
+			fprintf(stderr, "no answer to tag %u, type %u\n", p->waiting[0].tag,
+				p->waiting[0].type);
+			show_threads();
+			FUZZ_ASSERT(!"no answer");
+		}
 }
 
 /* ---- requests ---- */

@@ -102,7 +102,7 @@ static size_t add_fresh(uint8_t *input, size_t size, size_t used, struct fuzz_ra
 
 	if (fuzz_one_in(random, 2))
 		s.arg |= STEP_SECOND;
-	s.len = (uint16_t)request_fresh(random, rpc, changes, buf, sizeof(buf));
+	s.len = (uint16_t)steps_of_requests.fresh(random, rpc, changes, buf, sizeof(buf));
 	return input_append(input, size, used, &s);
 }
 
@@ -124,6 +124,42 @@ static void session_seeds(void)
 			used = add_fresh(input, sizeof(input), used, &random, &rpc_table[i], k / 2);
 			used = add_fresh(input, sizeof(input), used, &random, &rpc_table[i], k / 2);
 			seed_write(rpc_table[i].name, input, used);
+		}
+}
+
+/* ---- client: calls, and replies to whatever they ask ---- */
+
+static void client_seeds(void)
+{
+	static uint8_t input[INPUT_MAX];
+
+	for (unsigned which = 0; which < 128; which++)
+		for (unsigned k = 0; k < 3; k++) {
+			uint8_t buf[8192], move[2] = { 5, 32 };
+			struct step s = { .op = STEP_MOVE, .len = 2, .bytes = move };
+			struct fuzz_random random;
+			size_t used = 0;
+
+			/* An open file, for what needs one. */
+			used = input_append(input, sizeof(input), used, &s);
+			move[0] = (uint8_t)which;
+			move[1] = (uint8_t)(k * 37);
+			used = input_append(input, sizeof(input), used, &s);
+			fuzz_random_init(&random, which * 10 + k + 1);
+			for (size_t i = 0; i < 2 * RPC_COUNT; i++) {
+				const struct rpc_info *rpc = &rpc_table[i % RPC_COUNT];
+
+				if (rpc->index == RPC_INDEX_Hello)
+					continue;
+				s = (struct step){ .op = STEP_FRAME, .bytes = buf };
+				if ((rpc->flags & RPC_DONATES) && k)
+					s.arg |= STEP_FD_FILE;
+				s.len = (uint16_t)steps_of_replies.fresh(&random, rpc, k, buf,
+									 sizeof(buf));
+				if (i / RPC_COUNT == 0 || fuzz_one_in(&random, 3))
+					used = input_append(input, sizeof(input), used, &s);
+			}
+			seed_write("calls", input, used);
 		}
 }
 
@@ -176,6 +212,7 @@ int main(int argc, char **argv)
 		{ "decode", decode_seeds },
 		{ "session", session_seeds },
 		{ "race", session_seeds },
+		{ "client", client_seeds },
 	};
 
 	message_check_table();
