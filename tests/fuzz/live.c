@@ -62,7 +62,7 @@ void live_init(struct live_server *l, struct fuzz_tree *tree)
 			.name = (char *)"volume",
 			.donate = i + 1 == LIVE_SPECIAL ? DONATE_RO : DONATE_ALWAYS,
 			.read_only = i + 1 == LIVE_READ_ONLY,
-			.special = i + 1 == LIVE_SPECIAL,
+			.special = i + 1 >= LIVE_SPECIAL,
 			.identity = i + 1 == LIVE_DELEGATE ? IDENTITY_DELEGATE : IDENTITY_SQUASH,
 			.squash_uid = getuid(),
 			.squash_gid = getgid(),
@@ -75,14 +75,27 @@ void live_open(struct live_server *l)
 {
 	for (size_t i = 0; i < l->server.n_volumes; i++) {
 		struct volume *v = &l->volumes[i];
-		uint32_t flags = i + 1 == LIVE_READ_ONLY ? FS_READ_ONLY
-				 : i + 1 == LIVE_SPECIAL ? FS_SPECIAL | FS_NO_OPENAT2
-							 : 0;
+		const struct fs_ops *ops = &fs_host_ops;
+		uint32_t flags = 0;
 
-		FUZZ_ASSERT(fs_init(&v->fs,
-				    i + 1 == LIVE_PATHWALK && !l->raced ? &fs_pathwalk_ops
-									: &fs_host_ops,
-				    (uint32_t)i + 1, flags, tree_open(l->tree)) == 0);
+		switch (i + 1) {
+		case LIVE_READ_ONLY:
+			flags = FS_READ_ONLY;
+			break;
+		case LIVE_PATHWALK:
+			ops = l->raced ? &fs_host_ops : &fs_pathwalk_ops;
+			break;
+		case LIVE_SPECIAL:
+			flags = FS_SPECIAL | FS_NO_OPENAT2;
+			break;
+		case LIVE_DELEGATE:
+			ops = l->by_path ? &fs_pathwalk_ops : &fs_host_ops;
+			flags = FS_SPECIAL | (l->old_kernel ? FS_NO_OPENAT2 : 0);
+			break;
+		default:
+			break;
+		}
+		FUZZ_ASSERT(fs_init(&v->fs, ops, (uint32_t)i + 1, flags, tree_open(l->tree)) == 0);
 		v->fs.proc_fd = l->proc_fd;
 	}
 }

@@ -22,7 +22,7 @@ enum live_volume {
 	LIVE_READ_ONLY,
 	LIVE_PATHWALK,
 	LIVE_SPECIAL,  /* special=allow, donate=ro, without openat2 */
-	LIVE_DELEGATE, /* only where we are root */
+	LIVE_DELEGATE, /* special=allow; only where we are root */
 	LIVE_VOLUMES = 5,
 };
 
@@ -32,8 +32,9 @@ struct live_server {
 	struct server_shared shared;
 	struct volume volumes[LIVE_VOLUMES];
 	int proc_fd;
-	bool raced;  /* the tree changes meanwhile: nothing is served by path */
-	bool rooted; /* its threads have the tree's base as their root */
+	bool by_path, old_kernel; /* LIVE_DELEGATE: pathwalk, or without openat2 */
+	bool raced;               /* the tree changes meanwhile: nothing is served by path */
+	bool rooted;              /* its threads have the tree's base as their root */
 };
 
 struct live_session {

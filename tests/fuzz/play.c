@@ -108,15 +108,26 @@ static void take_reply(struct player *p, const struct frame *f, int fd)
 	p->waiting[i] = p->waiting[--p->n_waiting];
 }
 
+/* libFuzzer's clock interrupts. */
+static int wait_for(struct player *p, short events, int timeout_ms)
+{
+	struct pollfd poll_fd = { .fd = p->sock, .events = events };
+	int n;
+
+	do
+		n = poll(&poll_fd, 1, timeout_ms);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
 /* One packet of replies. False where none comes within timeout_ms, or the session is over. */
 static bool take_packet(struct player *p, int timeout_ms)
 {
-	struct pollfd poll_fd = { .fd = p->sock, .events = POLLIN };
 	struct packet_in in = { .fd = -EBADF };
 	unsigned fds = 0;
 	ssize_t n;
 
-	if (poll(&poll_fd, 1, timeout_ms) <= 0)
+	if (wait_for(p, POLLIN, timeout_ms) <= 0)
 		return false;
 	n = packet_recv(p->sock, p->in, sizeof(p->in), MSG_DONTWAIT, &in);
 	if (n == -EAGAIN)
@@ -312,9 +323,7 @@ static void send_packet(struct player *p, enum step_fd which)
 		ssize_t sent = sendmsg(p->sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (sent < 0 && errno == EAGAIN) {
-			struct pollfd both = { .fd = p->sock, .events = POLLIN | POLLOUT };
-
-			FUZZ_ASSERT(poll(&both, 1, ANSWER_MS) > 0);
+			FUZZ_ASSERT(wait_for(p, POLLIN | POLLOUT, ANSWER_MS) > 0);
 			(void)take_packet(p, 0);
 			if (!p->over)
 				continue;

@@ -187,20 +187,20 @@ static void make_socket(struct fuzz_tree *t)
 		    listen(t->listener, 128) == 0);
 }
 
-void tree_reset(struct fuzz_tree *t)
+/* base/name, made anew. */
+static int make_tree(const struct fuzz_tree *t, const char *name)
 {
-	_cleanup_fd_ int root = -EBADF;
+	int root;
 	static const uint8_t acl[] = { 2,   0,   0,   0,   1,   0,   7,  0,   255, 255, 255,
 				       255, 2,   0,   6,   0,   233, 3,  0,   0,   4,   0,
 				       4,   0,   255, 255, 255, 255, 16, 0,   7,   0,   255,
 				       255, 255, 255, 32,  0,   4,   0,  255, 255, 255, 255 };
 
-	empty_dir(t, "served");
-	empty_dir(t, "away");
-	if (unlinkat(t->base_fd, "served", AT_REMOVEDIR) < 0)
+	empty_dir(t, name);
+	if (unlinkat(t->base_fd, name, AT_REMOVEDIR) < 0)
 		FUZZ_ASSERT(errno == ENOENT);
-	FUZZ_ASSERT(mkdirat(t->base_fd, "served", 0755) == 0);
-	root = openat(t->base_fd, "served", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	FUZZ_ASSERT(mkdirat(t->base_fd, name, 0755) == 0);
+	root = openat(t->base_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	FUZZ_ASSERT(root >= 0);
 	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
 		const char *path = objects[i].path;
@@ -220,10 +220,10 @@ void tree_reset(struct fuzz_tree *t)
 		}
 	}
 	for (unsigned i = 0; i < 12; i++) {
-		char name[32];
+		char file[32];
 
-		snprintf(name, sizeof(name), "many/m%u", i);
-		make_file(root, name, 0644, name);
+		snprintf(file, sizeof(file), "many/m%u", i);
+		make_file(root, file, 0644, file);
 	}
 	if (t->is_root) {
 		FUZZ_ASSERT(fchownat(root, "theirs", 1001, 1001, 0) == 0);
@@ -231,13 +231,32 @@ void tree_reset(struct fuzz_tree *t)
 		FUZZ_ASSERT(fchownat(root, "sticky", 1002, 1002, 0) == 0);
 		FUZZ_ASSERT(fchownat(root, "a/b/c", 1000, 1000, 0) == 0);
 	}
-	make_socket(t);
 	/* Where the file system has them. */
 	{
 		_cleanup_fd_ int fd = openat(root, "file", O_RDONLY | O_CLOEXEC);
 
 		(void)fsetxattr(fd, "user.a", "value", 5, 0);
 		(void)fsetxattr(fd, "system.posix_acl_access", acl, sizeof(acl), 0);
+	}
+	return root;
+}
+
+void tree_reset(struct fuzz_tree *t)
+{
+	fd_close(make_tree(t, "served"));
+	empty_dir(t, "away");
+	make_socket(t);
+}
+
+void tree_reset_twin(struct fuzz_tree *t)
+{
+	static const char *const names[] = { "served", "twin" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		_cleanup_fd_ int root = make_tree(t, names[i]);
+
+		/* Nobody listens: connecting is refused, if it is allowed. */
+		FUZZ_ASSERT(mknodat(root, "sock", S_IFSOCK | 0755, 0) == 0);
 	}
 }
 
