@@ -247,15 +247,12 @@ int handle_connect(struct request *r, const Gofer__ConnectRequest *q)
 {
 	_cleanup_walk_ struct walk_result walk = { .node = FS_NODE_NULL };
 	const struct fs_node *node;
-	Gofer__Attr attr = GOFER__ATTR__INIT;
 	int e;
 
 	if (!r->volume->special)
 		return -EPERM;
-	e = request_object(r, q->path, false, &walk, &node, &attr);
+	e = request_object(r, q->path, false, &walk, &node, NULL);
 	if (e != 0)
 		return e;
-	if (!S_ISSOCK(attr.mode))
-		return -ECONNREFUSED;
 	return request_fs(r)->ops->connect(request_fs(r), node, r->fd);
 }

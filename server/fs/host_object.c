@@ -201,12 +201,13 @@ int host_connect(struct fs *fs, const struct fs_node *node, int sock)
 		return -EPERM;
 	if (fstat(node->fd, &st) < 0)
 		return -errno;
-	if (!S_ISSOCK(st.st_mode))
-		return S_ISLNK(st.st_mode) ? -ELOOP : -ECONNREFUSED;
+	if (S_ISLNK(st.st_mode))
+		return -ELOOP;
 	if (getsockopt(sock, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0)
 		return -errno;
 	if (domain != AF_UNIX)
 		return -EAFNOSUPPORT;
+	/* For what is no socket the kernel asks for permission first, and then refuses. */
 	memcpy(address.sun_path, name.text, sizeof(name.text));
 	if (connect(sock, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;

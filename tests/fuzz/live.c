@@ -33,6 +33,7 @@ static bool prepare_root(const struct fuzz_tree *t)
 
 void live_init(struct live_server *l, struct fuzz_tree *tree)
 {
+	static char names[LIVE_VOLUMES][4] = { "one", "two", "by", "old", "all" };
 	struct rlimit limit = { FILE_LIMIT, FILE_LIMIT };
 	static const struct log_options quiet = { .level = LOG_LEVEL_ERROR, .program = "fuzz" };
 
@@ -59,7 +60,7 @@ void live_init(struct live_server *l, struct fuzz_tree *tree)
 	l->server.limits.hello_ms = 0;
 	for (size_t i = 0; i < l->server.n_volumes; i++)
 		l->volumes[i] = (struct volume){
-			.name = (char *)"volume",
+			.name = names[i],
 			.donate = i + 1 == LIVE_SPECIAL ? DONATE_RO : DONATE_ALWAYS,
 			.read_only = i + 1 == LIVE_READ_ONLY,
 			.special = i + 1 >= LIVE_SPECIAL,

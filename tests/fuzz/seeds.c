@@ -12,6 +12,7 @@
 #include "tests/fuzz/input.h"
 #include "tests/fuzz/message.h"
 #include "tests/fuzz/mutate.h"
+#include "tests/fuzz/plan.h"
 #include "tests/fuzz/seeds.h"
 #include "tests/unit/good_request.h"
 
@@ -163,6 +164,27 @@ static void client_seeds(void)
 		}
 }
 
+/* ---- differential: plans ---- */
+
+/* An open file, then operations of one kind among others. */
+static void differential_seeds(void)
+{
+	uint8_t plan[1 + 8 * PLAN_STEP];
+
+	for (unsigned kind = 0; kind < PLAN_KINDS; kind++)
+		for (unsigned k = 0; k < 10; k++) {
+			struct fuzz_random random;
+
+			fuzz_random_init(&random, kind * 100 + k + 1);
+			for (size_t i = 0; i < sizeof(plan); i++)
+				plan[i] = (uint8_t)fuzz_random_next(&random);
+			plan[1] = PLAN_OPEN;
+			plan[1 + 2 * PLAN_STEP] = (uint8_t)kind;
+			plan[1 + 4 * PLAN_STEP] = (uint8_t)kind;
+			seed_write(plan_kind_name(kind), plan, sizeof(plan));
+		}
+}
+
 /* ---- dictionary ---- */
 
 static void dictionary_entry(const char *name, const uint8_t *data, size_t size)
@@ -213,6 +235,7 @@ int main(int argc, char **argv)
 		{ "session", session_seeds },
 		{ "race", session_seeds },
 		{ "client", client_seeds },
+		{ "differential", differential_seeds },
 	};
 
 	message_check_table();

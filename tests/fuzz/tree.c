@@ -187,7 +187,18 @@ static void make_socket(struct fuzz_tree *t)
 		    listen(t->listener, 128) == 0);
 }
 
-/* base/name, made anew. */
+/* The root itself stays: somebody may have it as his root directory. */
+static void reset_root(int root)
+{
+	char names[1024];
+	ssize_t n = flistxattr(root, names, sizeof(names));
+
+	for (ssize_t at = 0; at < n; at += (ssize_t)strlen(names + at) + 1)
+		(void)fremovexattr(root, names + at);
+	FUZZ_ASSERT(fchown(root, geteuid(), getegid()) == 0 && fchmod(root, 0755) == 0);
+}
+
+/* base/name, with everything in it made anew. */
 static int make_tree(const struct fuzz_tree *t, const char *name)
 {
 	int root;
@@ -197,11 +208,11 @@ static int make_tree(const struct fuzz_tree *t, const char *name)
 				       255, 255, 255, 32,  0,   4,   0,  255, 255, 255, 255 };
 
 	empty_dir(t, name);
-	if (unlinkat(t->base_fd, name, AT_REMOVEDIR) < 0)
-		FUZZ_ASSERT(errno == ENOENT);
-	FUZZ_ASSERT(mkdirat(t->base_fd, name, 0755) == 0);
+	if (mkdirat(t->base_fd, name, 0755) < 0)
+		FUZZ_ASSERT(errno == EEXIST);
 	root = openat(t->base_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	FUZZ_ASSERT(root >= 0);
+	reset_root(root);
 	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
 		const char *path = objects[i].path;
 
@@ -251,12 +262,16 @@ void tree_reset(struct fuzz_tree *t)
 void tree_reset_twin(struct fuzz_tree *t)
 {
 	static const char *const names[] = { "served", "twin" };
+	static const char *const theirs[] = { ".",     "a",      "a/b",  "a/b/c/deep", "file",
+					      "empty", "a/file", "many", "big",        "many/m1" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		_cleanup_fd_ int root = make_tree(t, names[i]);
 
 		/* Nobody listens: connecting is refused, if it is allowed. */
 		FUZZ_ASSERT(mknodat(root, "sock", S_IFSOCK | 0755, 0) == 0);
+		for (size_t k = 0; k < ARRAY_SIZE(theirs) && t->is_root; k++)
+			FUZZ_ASSERT(fchownat(root, theirs[k], 1000, 1000, 0) == 0);
 	}
 }
 

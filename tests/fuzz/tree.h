@@ -30,7 +30,7 @@ struct fuzz_tree {
 void tree_init(struct fuzz_tree *t);
 /* As it was, whatever was done to it. */
 void tree_reset(struct fuzz_tree *t);
-/* The tree without anybody who listens at its socket, and base/twin, equal to it. */
+/* The tree without anybody who listens at its socket, most of it uid 1000's if root made it; and base/twin, equal to it. */
 void tree_reset_twin(struct fuzz_tree *t);
 /* A descriptor of the tree's root. */
 int tree_open(const struct fuzz_tree *t);
