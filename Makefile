@@ -60,7 +60,7 @@ COMPLETION := scripts/gofer.bash-completion
 SOURCES := $(wildcard common/*.c proto/*.c server/*.c server/fs/*.c client/*.c client/cache/*.c client/cli/*.c client/stress/*.c)
 HEADERS := $(wildcard common/*.h proto/*.h server/*.h server/fs/*.h client/*.h client/cache/*.h client/cli/*.h client/stress/*.h)
 TEST_SOURCES := $(wildcard tests/*/*.c tests/*/*.h tests/stress/twin/*.c)
-SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh .ci/run)
+SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh tests/fuzz/run tests/fuzz/minimise tests/fuzz/coverage .ci/run)
 
 .PHONY: all programs unit-programs test-programs man clean help demo test check check-asan check-ubsan check-tsan check-valgrind \
         check-noopenat2 security-matrix bench stress coverage lint format format-check install uninstall deps
@@ -69,7 +69,7 @@ all: $(BUILD)/gofer $(BUILD)/libgofer.a $(BUILD)/libgofer.so man ## Build the co
 
 help: ## List the targets
 	@echo "Targets:"
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo "Variables: BUILD=$(BUILD) CC=$(CC) SAN=address,undefined|thread DEBUG=1 V=1 PREFIX=$(PREFIX) DESTDIR= K=test-name-pattern"
 
 # ---- code -------------------------------------------------------------------------------------------------------------------
@@ -243,26 +243,41 @@ security-matrix: ## Write tests/SECURITY_MATRIX.md: which attack is shown to fai
 	tests/security-matrix >tests/SECURITY_MATRIX.md.new
 	mv tests/SECURITY_MATRIX.md.new tests/SECURITY_MATRIX.md
 
-# Everything that decides about a fuzzer's run is in tests/fuzz/run; TARGET=session TIME=600 (seconds) JOBS=2 (processes).
+# ---- fuzzing (tests/fuzz/README.md) -----------------------------------------------------------------------------------------
+
+# TARGET, TIME (seconds), JOBS (processes). Race is under ThreadSanitizer, the others under AddressSanitizer and UBSan; each in its own BUILD.
 TARGET ?= session
 TIME ?= 60
-fuzz_san = SAN=fuzzer-no-link,$(if $(filter race,$(1)),thread,address,undefined)
 fuzz_build = $(BUILD)/fuzz$(if $(filter race,$(1)),-tsan)
-FUZZ_TARGETS := $(FUZZERS:%=fuzz-%)
+fuzz_make = $(MAKE) CC=clang BUILD=$(call fuzz_build,$(1)) SAN=fuzzer-no-link,$(if $(filter race,$(1)),thread,address,undefined)
 
-fuzz: ## Fuzz TARGET=decode|session|differential|client|race for TIME=60 seconds, with a live status (clang's libFuzzer)
-	+@$(MAKE) CC=clang BUILD=$(call fuzz_build,$(TARGET)) $(call fuzz_san,$(TARGET)) fuzz-programs FUZZERS=$(TARGET)
+fuzz: ## Fuzz TARGET=decode|session|differential|client|race for TIME=60 seconds: live status, a line that reproduces what is found
+	@command -v clang >/dev/null || { echo "gofer: clang is missing; run scripts/install-deps fuzz" >&2; exit 1; }
+	+@$(call fuzz_make,$(TARGET)) fuzz-program FUZZ=$(TARGET)
 	@tests/fuzz/run $(call fuzz_build,$(TARGET)) $(TARGET) $(TIME) $(JOBS)
 
 fuzz-decode: ## ... raw bytes into framing, decoding, validation
-$(FUZZ_TARGETS):
+fuzz-session: ## ... whole sessions into a live server
+fuzz-differential: ## ... plans done by the server and by the kernel
+fuzz-client: ## ... a hostile server against the library
+fuzz-race: ## ... two sessions and a renaming attacker, under ThreadSanitizer
+$(FUZZERS:%=fuzz-%):
 	+@$(MAKE) fuzz TARGET=$(@:fuzz-%=%)
 
-fuzz-smoke: ## Each fuzz target for a minute
+fuzz-smoke: ## Each of them for a minute
 	+@set -e; for t in $(FUZZERS); do $(MAKE) fuzz TARGET=$$t TIME=60; done
 
-.PHONY: fuzz fuzz-smoke fuzz-programs $(FUZZ_TARGETS)
-fuzz-programs: $(FUZZERS:%=$(BUILD)/tests/fuzz/fuzz-%) $(BUILD)/tests/fuzz/seeds
+fuzz-minimise: ## Pack what the fuzzers have collected, as little as reaches every edge, into tests/fuzz/corpus
+	+@set -e; $(foreach t,$(FUZZERS),$(call fuzz_make,$(t)) fuzz-program FUZZ=$(t); tests/fuzz/minimise $(call fuzz_build,$(t)) $(t);)
+
+fuzz-coverage: ## Lines that the committed corpus reaches (llvm-cov)
+	+@$(MAKE) CC=clang BUILD=$(BUILD)/fuzz-coverage CFLAGS='-fprofile-instr-generate -fcoverage-mapping' \
+		LDFLAGS=-fprofile-instr-generate fuzz-replays
+	@tests/fuzz/coverage $(BUILD)/fuzz-coverage $(if $(LIST),-u)
+
+fuzz-program: $(BUILD)/tests/fuzz/fuzz-$(FUZZ) $(BUILD)/tests/fuzz/seeds
+fuzz-replays: $(FUZZ_T)
+.PHONY: fuzz fuzz-smoke fuzz-minimise fuzz-coverage fuzz-program fuzz-replays $(FUZZERS:%=fuzz-%)
 
 # ---- form -------------------------------------------------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ void live_init(struct live_server *l, struct fuzz_tree *tree)
 {
 	static char names[LIVE_VOLUMES][4] = { "one", "two", "by", "old", "all" };
 	struct rlimit limit = { FILE_LIMIT, FILE_LIMIT };
-	static const struct log_options quiet = { .level = LOG_LEVEL_ERROR, .program = "fuzz" };
+	static const struct log_options quiet = { .level = LOG_LEVEL_WARNING, .program = "fuzz" };
 
 	*l = (struct live_server){ .tree = tree };
 	log_setup(&quiet);
@@ -135,8 +135,16 @@ int live_start(struct live_session *s, struct live_server *l, uid_t peer)
 	return pair[0];
 }
 
+/*
+ * A session whose threads do not come back within two seconds gives up, and its process ends. Here
+ * they may only have been given no CPU: the run script begins again, and counts.
+ */
 void live_join(struct live_session *s)
 {
 	FUZZ_ASSERT(pthread_join(s->thread, NULL) == 0);
+	if (s->result == -EDEADLK) {
+		fprintf(stderr, "a session's threads are stuck, or starved\n");
+		_exit(1);
+	}
 	FUZZ_ASSERT(s->result == 0);
 }

@@ -24,7 +24,9 @@ void seed_write(const char *name, const uint8_t *data, size_t size)
 	char path[4096];
 	int fd;
 
-	snprintf(path, sizeof(path), "%s/seed-%s-%03u", directory, name, written++);
+	/* What was found once has a name of its own, and stays. */
+	snprintf(path, sizeof(path), "%s/%s%s-%03u", directory,
+		 strncmp(name, "regression-", 11) == 0 ? "" : "seed-", name, written++);
 	fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
 	if (fd < 0 || write(fd, data, size) != (ssize_t)size || close(fd) < 0) {
 		perror(path);
@@ -107,6 +109,49 @@ static size_t add_fresh(uint8_t *input, size_t size, size_t used, struct fuzz_ra
 	return input_append(input, size, used, &s);
 }
 
+static size_t add_op(uint8_t *input, size_t size, size_t used, uint8_t op, uint8_t arg)
+{
+	return input_append(input, size, used, &(struct step){ .op = op, .arg = arg });
+}
+
+/* What sessions do beside requests: cancels, hanging up in the middle, descriptors of all kinds. */
+static void special_seeds(void)
+{
+	static uint8_t input[INPUT_MAX];
+	struct fuzz_random random;
+	size_t used;
+
+	/* Found by this fuzzer: descriptors that come with nothing were left open. */
+	used = add_op(input, sizeof(input), 0, STEP_FRAME, STEP_RAW | STEP_FD_TWO);
+	seed_write("regression-empty-packet", input, used);
+	for (unsigned k = 0; k < 24; k++) {
+		static const enum step_op ends[] = { STEP_WAIT, STEP_SHUT, STEP_HANGUP };
+
+		fuzz_random_init(&random, 5000 + k);
+		used = add_fresh(input, sizeof(input), 0, &random, &rpc_table[RPC_INDEX_Open], 0);
+		for (unsigned i = 0; i < 4; i++) {
+			size_t at = used + 1;
+
+			used = add_fresh(input, sizeof(input), used, &random,
+					 &rpc_table[i == 3 ? RPC_INDEX_Cancel
+							   : fuzz_below(&random, RPC_COUNT)],
+					 1);
+			if (used >= at)
+				input[at] |= (uint8_t)(k & 1 ? STEP_MORE : STEP_NO_WAIT);
+		}
+		used = add_op(input, sizeof(input), used, ends[k % ARRAY_SIZE(ends)], 0);
+		seed_write("ends", input, used);
+
+		/* Two sockets connected, and what is none. */
+		used = add_fresh(input, sizeof(input), 0, &random, &rpc_table[RPC_INDEX_Connect],
+				 0);
+		input[1] = (uint8_t)(k % 6);
+		used = add_fresh(input, sizeof(input), used, &random, &rpc_table[RPC_INDEX_Connect],
+				 0);
+		seed_write("descriptors", input, used);
+	}
+}
+
 /* An open file and an open directory; then one request of each kind, sixteen times. */
 static void session_seeds(void)
 {
@@ -126,6 +171,7 @@ static void session_seeds(void)
 			used = add_fresh(input, sizeof(input), used, &random, &rpc_table[i], k / 2);
 			seed_write(rpc_table[i].name, input, used);
 		}
+	special_seeds();
 }
 
 /* ---- client: calls, and replies to whatever they ask ---- */
