@@ -161,6 +161,7 @@ static void child_start(void)
 		exit(77);
 	}
 	plan_can_flink = word == 'f';
+	plan_has_ids = tree.is_root;
 	tree_reset_twin(&tree);
 }
 

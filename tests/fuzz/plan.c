@@ -62,7 +62,7 @@ const char *plan_kind_name(unsigned kind)
 
 /* ---- from bytes ---- */
 
-bool plan_can_flink;
+bool plan_can_flink, plan_has_ids;
 
 static const char *const names[] = { "a",    "b",       "c",    "file",   "deep",     "link",
 				     "up",   "abs",     "out",  "loop",   "empty",    "big",
@@ -203,6 +203,10 @@ void plan_parse(struct plan *plan, const uint8_t *data, size_t size)
 		p->count = 1 + (data[8] | (uint64_t)(data[9] & 15) << 8);
 		op->uid = ids[data[8] % ARRAY_SIZE(ids)];
 		op->gid = ids[data[9] % ARRAY_SIZE(ids)];
+		if (!plan_has_ids) {
+			op->uid = op->uid % 2 ? UINT32_MAX : getuid();
+			op->gid = op->gid % 2 ? UINT32_MAX : getgid();
+		}
 		parse_path(op->path, data[10], data + 11);
 		parse_path(op->other, data[15], data + 16);
 		parse_value(op, data[20], data[21]);

@@ -44,6 +44,8 @@ struct plan {
 
 /* Whether the kernel lets a user name an O_TMPFILE file without /proc; else plans do not. */
 extern bool plan_can_flink;
+/* Whether the two sides know other users than the one who runs us: a user namespace of an ordinary user's does not. */
+extern bool plan_has_ids;
 
 const char *plan_kind_name(unsigned kind);
 void plan_parse(struct plan *plan, const uint8_t *data, size_t size);
