@@ -58,7 +58,6 @@ static int close_all(uint64_t *handles, size_t n)
 static void s80_handles(void)
 {
 	uint64_t handles[100];
-	_cleanup_reply_ struct raw_reply r = RAW_REPLY_NULL;
 	Gofer__ReadDirRequest dir = GOFER__READ_DIR_REQUEST__INIT;
 	Gofer__Path p = path_of(rw, "many");
 	int other = guard_session(), e;
