@@ -138,8 +138,11 @@ static int pathwalk_verify(struct fs *fs, const struct fs_node *dir)
 
 	(void)snprintf(path, sizeof(path), "%s", dir->path);
 	r = pin_path(fs, path, 0, &pinned);
+	/* Something else has the name, or nothing; not: it could not be asked for. */
+	if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP || r == -EXDEV)
+		return -ESTALE;
 	if (r < 0)
-		return r == -EACCES ? r : -ESTALE;
+		return r;
 	if (fstat(pinned.fd, &st) < 0)
 		return -errno;
 	if (!S_ISDIR(st.st_mode))
@@ -175,24 +178,28 @@ static int pathwalk_access(struct fs *fs, const struct fs_node *node, int mode)
 	return WITH_PIN(fs, node, host_access(fs, &pinned, mode));
 }
 
-/* An open file remembers its path too: a directory is a base. */
-static int with_path(const char *path, struct fs_node *file, struct fs_node *ret_file)
-{
-	file->path = strdup(path);
-	if (!file->path)
-		return -ENOMEM;
-	*ret_file = TAKE_NODE(*file);
-	return 0;
-}
+/*
+ * An open file remembers its path too: a directory is a base. The memory for it is got before anything
+ * is opened, made or cut.
+ */
+#define WITH_PATH(text, ret_file, call)                            \
+	({                                                         \
+		_cleanup_free_ char *_path = strdup(text);         \
+		_cleanup_node_ struct fs_node file = FS_NODE_NULL; \
+		int _e = _path ? (call) : -ENOMEM;                 \
+		if (_e == 0) {                                     \
+			file.path = TAKE_PTR(_path);               \
+			*(ret_file) = TAKE_NODE(file);             \
+		}                                                  \
+		_e;                                                \
+	})
 
 static int pathwalk_open(struct fs *fs, const struct fs_node *node, int flags,
 			 struct fs_node *ret_file)
 {
-	_cleanup_node_ struct fs_node file = FS_NODE_NULL;
-	int r;
-
 	if (flags & O_PATH && node->fd < 0) {
 		Gofer__Attr attr;
+		int r;
 
 		/* A place is its path: there is nothing to open, but it must be there. */
 		r = pathwalk_getattr(fs, node, &attr);
@@ -200,8 +207,8 @@ static int pathwalk_open(struct fs *fs, const struct fs_node *node, int flags,
 			r = -ENOTDIR;
 		return r < 0 ? r : fs_node_dup(node, ret_file);
 	}
-	r = WITH_PIN(fs, node, host_open(fs, &pinned, flags, &file));
-	return r < 0 ? r : with_path(node->path, &file, ret_file);
+	return WITH_PATH(node->path, ret_file,
+			 WITH_PIN(fs, node, host_open(fs, &pinned, flags, &file)));
 }
 
 static int pathwalk_setattr(struct fs *fs, const struct fs_node *node,
@@ -263,24 +270,21 @@ static int pin_dir(struct fs *fs, const struct fs_node *dir, struct fs_node *ret
 static int pathwalk_create(struct fs *fs, const struct fs_node *dir, const char *name, int flags,
 			   mode_t mode, struct fs_node *ret_file)
 {
-	_cleanup_node_ struct fs_node file = FS_NODE_NULL;
 	char path[PATH_MAX];
 	int r = join(dir, name, path);
 
 	if (r < 0)
 		return r;
-	r = WITH_DIR(fs, dir, host_create(fs, &pinned, name, flags, mode, &file));
-	return r != 0 ? r : with_path(path, &file, ret_file);
+	return WITH_PATH(path, ret_file,
+			 WITH_DIR(fs, dir, host_create(fs, &pinned, name, flags, mode, &file)));
 }
 
 /* A file without a name has no path: it is its descriptor alone. */
 static int pathwalk_tmpfile(struct fs *fs, const struct fs_node *dir, int flags, mode_t mode,
 			    struct fs_node *ret_file)
 {
-	_cleanup_node_ struct fs_node file = FS_NODE_NULL;
-	int r = WITH_DIR(fs, dir, host_tmpfile(fs, &pinned, flags, mode, &file));
-
-	return r < 0 ? r : with_path("", &file, ret_file);
+	return WITH_PATH("", ret_file,
+			 WITH_DIR(fs, dir, host_tmpfile(fs, &pinned, flags, mode, &file)));
 }
 
 static int pathwalk_mkdir(struct fs *fs, const struct fs_node *dir, const char *name, mode_t mode)

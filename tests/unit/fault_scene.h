@@ -310,7 +310,7 @@ static void session_end(struct scene *c)
 	fault_subject_gone();
 }
 
-static void scene_make(struct scene *c, uint32_t fs_flags)
+static void scene_make(struct scene *c, const struct fs_ops *ops, uint32_t fs_flags)
 {
 	struct server_limits limits = SERVER_LIMITS_DEFAULT;
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
@@ -327,6 +327,7 @@ static void scene_make(struct scene *c, uint32_t fs_flags)
 	/* In memory, where there is such a place: the tree is made thousands of times. */
 	c->f = fixture_new(&limits, access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	c->f->fs_flags = fs_flags | FS_SPECIAL;
+	c->f->ops = ops;
 	c->f->enter = enter;
 	c->dir = open(c->f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cr_assert_geq(c->dir, 0);

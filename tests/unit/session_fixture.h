@@ -36,6 +36,7 @@ struct session_fixture {
 	struct server_limits limits;
 	/* For those who want more than a plain read-write volume: */
 	uint32_t fs_flags;                        /* FS_DETACHED: a detached mount, nodev */
+	const struct fs_ops *ops;                 /* NULL = the host backend */
 	bool delegate;                            /* to uids and gids of any number */
 	void (*enter)(struct session_fixture *f); /* in the session's thread, before it begins */
 	uint8_t out[FRAME_MAX_PACKET], in[FRAME_MAX_PACKET];
@@ -89,7 +90,7 @@ static inline void *fixture_serve(void *userdata)
 	int root = fixture_root(f);
 	int proc = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	f->result = fs_init(&v.fs, &fs_host_ops, 1, f->fs_flags, root);
+	f->result = fs_init(&v.fs, f->ops ? f->ops : &fs_host_ops, 1, f->fs_flags, root);
 	if (f->result == 0) {
 		v.fs.proc_fd = proc;
 		if (f->enter)

@@ -43,9 +43,14 @@ static void give_back(struct scene *c, const struct fault_case *k, struct answer
  * A file that Open has made stays, whole, when the host then cannot tell its attributes: to remove it by
  * its name could remove somebody else's.
  */
-static bool made_without_attributes(const struct fault_case *k, const char *now, const char *after)
+static bool made_without_attributes(const struct scene *c, const struct fault_case *k,
+				    const char *now, const char *after)
 {
-	return k->rpc == RPC_INDEX_Open && fault.failed_call == SYS_statx && !strcmp(now, after);
+	/* pathwalk asks by another descriptor of the file. */
+	bool asked = fault.failed_call == SYS_statx ||
+		     (c->f->ops == &fs_pathwalk_ops && fault.failed_call == SYS_fcntl);
+
+	return k->rpc == RPC_INDEX_Open && asked && !strcmp(now, after);
 }
 
 /* What is right, whatever fails. */
@@ -74,7 +79,7 @@ static void judge_answer(const struct scene *c, const struct fault_case *k, enum
 		cr_expect(a->result == A_STOP || is_sensible(kind, a->result, error), "%s: %d (%s)",
 			  failure, a->result, a->result > 0 ? strerrorname_np(a->result) : "?");
 		cr_expect(k->steps || !strcmp(now, c->before) ||
-				  made_without_attributes(k, now, normal->after),
+				  made_without_attributes(c, k, now, normal->after),
 			  "%s, the answer is %s, but the tree has %s", failure,
 			  a->result > 0 ? strerrorname_np(a->result) : "a stop",
 			  difference(now, c->before));
@@ -129,13 +134,13 @@ static unsigned walk(struct scene *c, const struct fault_case *k, enum fault_kin
 	return n;
 }
 
-static void walk_all(uint32_t fs_flags, size_t n_errors)
+static void walk_all(const struct fs_ops *ops, uint32_t fs_flags, size_t n_errors)
 {
 	static const int errors[] = { EIO, EINTR, EMFILE };
 	unsigned allocations = 0, calls = 0;
 	struct scene c;
 
-	scene_make(&c, fs_flags);
+	scene_make(&c, ops, fs_flags);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		allocations += walk(&c, &cases[i], FAULT_ALLOCATIONS, ENOMEM);
 		for (size_t e = 0; e < n_errors; e++)
@@ -151,12 +156,12 @@ static void walk_all(uint32_t fs_flags, size_t n_errors)
 
 Test(fault_server, whatever_fails_nothing_is_half_made, .timeout = 100)
 {
-	walk_all(0, 3);
+	walk_all(&fs_host_ops, 0, 3);
 }
 
 Test(fault_server, whatever_fails_nothing_is_half_made_without_openat2, .timeout = 100)
 {
-	walk_all(FS_NO_OPENAT2, 1);
+	walk_all(&fs_host_ops, FS_NO_OPENAT2, 1);
 }
 
 Test(fault_server, whatever_fails_nothing_is_half_made_detached, .timeout = 100)
@@ -166,7 +171,12 @@ Test(fault_server, whatever_fails_nothing_is_half_made_detached, .timeout = 100)
 	if (fd < 0)
 		cr_skip_test("a detached mount needs CAP_SYS_ADMIN: %s", strerror(-fd));
 	close(fd);
-	walk_all(FS_DETACHED | FS_NODEV, 1);
+	walk_all(&fs_host_ops, FS_DETACHED | FS_NODEV, 1);
+}
+
+Test(fault_server, whatever_fails_nothing_is_half_made_on_pathwalk, .timeout = 100)
+{
+	walk_all(&fs_pathwalk_ops, 0, 1);
 }
 
 /* ---- a session, and its threads ---- */
@@ -335,7 +345,7 @@ Test(fault_server, S76_no_byte_that_was_not_written_leaves_the_process)
 	unsigned replies = 0;
 	struct scene c;
 
-	scene_make(&c, 0);
+	scene_make(&c, &fs_host_ops, 0);
 	fault_on_malloc = note_buffers;
 	fault_on_arena_reset = poison_buffers;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
