@@ -18,7 +18,9 @@
 #include "proto/errnos.h"
 
 enum {
-	DONATIONS_UNREAD_MAX = 64
+	DONATIONS_UNREAD_MAX = 64,
+	PACKET_CHARGE_MIN =
+		512, /* bytes of kernel memory for the shortest packet: a buffer and what describes it */
 }; /* per session; descriptors in flight count against our uid, for all sessions */
 
 static int send_packet(struct worker *w, const void *data, size_t data_len, int fd)
@@ -109,7 +111,11 @@ static void reply_with_fd(struct request *r)
 	before = w->out_used;
 	frames = w->out_frames;
 	append_frame(w, r->frame, FRAME_OK, r->reply, 0, 1);
+	/* The client may be told before we have closed ours: Ping waits for that. */
+	atomic_fetch_add(&s->donating, 1);
 	e = send_packet(w, NULL, 0, r->reply_fd);
+	r->reply_fd = fd_close(r->reply_fd);
+	atomic_fetch_sub(&s->donating, 1);
 	if (e == 0) {
 		atomic_fetch_add_explicit(&s->donated, 1, memory_order_relaxed);
 		atomic_fetch_add_explicit(&s->donated_unread, 1, memory_order_relaxed);
@@ -154,6 +160,7 @@ bool request_may_donate(struct request *r, uint32_t flags, uint32_t type)
 	const struct volume *v = r->volume;
 	struct session *s = r->session;
 	int unread = 0;
+	uint32_t most;
 
 	if (v->donate == DONATE_NEVER || type != S_IFREG)
 		return false;
@@ -161,9 +168,15 @@ bool request_may_donate(struct request *r, uint32_t flags, uint32_t type)
 		return false;
 	if (atomic_load_explicit(&s->donated_unread, memory_order_relaxed) < DONATIONS_UNREAD_MAX)
 		return true;
-	/* Only when many were sent: has the client read them all since? */
-	if (ioctl(s->sock, SIOCOUTQ, &unread) < 0 || unread > 0)
+	/*
+	 * Only when many were sent: how many can be unread still? No more than packets are, and each is charged to the socket with at
+	 * least PACKET_CHARGE_MIN bytes. (A busy session's socket is hardly ever seen empty.)
+	 */
+	if (ioctl(s->sock, SIOCOUTQ, &unread) < 0)
 		return false;
-	atomic_store_explicit(&s->donated_unread, 0, memory_order_relaxed);
+	most = (uint32_t)unread / PACKET_CHARGE_MIN;
+	if (most >= DONATIONS_UNREAD_MAX)
+		return false;
+	atomic_store_explicit(&s->donated_unread, most, memory_order_relaxed);
 	return true;
 }
