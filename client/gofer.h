@@ -244,7 +244,8 @@ int gofer_close(struct gofer_file *file);
 
 /* What gofer_open_descriptor() found. Exactly one of fd and place, both for O_TMPFILE without O_EXCL. The caller's. */
 struct gofer_opened {
-	int fd;                    /* a donated descriptor of a regular file, or -1 */
+	int fd; /* a donated descriptor of a regular file, or -1 */
+	uint32_t fs_id;
 	struct gofer_place *place; /* of anything else that can be a place */
 	struct stat st;
 };
@@ -290,6 +291,7 @@ int gofer_symlink(struct gofer_namespace *ns, const char *target, const char *pa
 int gofer_link(struct gofer_namespace *ns, const char *from, const char *to, int flags);
 int gofer_unlink(struct gofer_namespace *ns, const char *path);
 int gofer_rmdir(struct gofer_namespace *ns, const char *path);
+/* -EBUSY also for a directory that mounts lie below: the server would move it from under them. */
 int gofer_rename(struct gofer_namespace *ns, const char *from, const char *to, unsigned flags);
 /* Relative paths start at their place; NULL is the current directory. Else as gofer_rename(). */
 int gofer_renameat(struct gofer_namespace *ns, struct gofer_place *from_dir, const char *from,

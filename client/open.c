@@ -215,7 +215,7 @@ static int open_path(struct gofer_namespace *ns, const char *path, int flags, mo
 static int take_opened(struct opening *o, struct gofer_opened *ret_opened)
 {
 	const Gofer__OpenReply *m = (const Gofer__OpenReply *)o->reply.message;
-	struct gofer_opened opened = { .fd = -1 };
+	struct gofer_opened opened = { .fd = -1, .fs_id = o->lookup.mount->fs_id };
 	char path[PATH_MAX];
 	int r = 0;
 

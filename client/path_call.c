@@ -271,6 +271,25 @@ static bool names_root(const struct path_call *c, const struct rpc_info *rpc, un
 	return c->at_root && l->len == 0 && !l->base && names_here(rpc, i);
 }
 
+/*
+ * Whether mounts lie below what the text names. A server knows nothing of them and would move the directory from under them: what it
+ * holds beneath would then show where its mount does not say what may be done to it. (That the kernel allows it is no
+ * comfort: there the mounts move along.)
+ */
+static bool is_above_mounts(const struct lookup *l)
+{
+	struct mount_table *table = l->ns->table;
+	char path[PATH_MAX];
+	bool above;
+
+	if (lookup_absolute(l, path) < 0)
+		return false;
+	(void)pthread_rwlock_rdlock(&table->lock);
+	above = mounts_below(table, path, strlen(path));
+	(void)pthread_rwlock_unlock(&table->lock);
+	return above;
+}
+
 /* All that comes before the request: 0 to send it, 1 to begin again, -errno. */
 static int prepare(struct path_call *c, const struct rpc_info *rpc, unsigned *rounds,
 		   bool *ret_synthetic)
@@ -314,6 +333,8 @@ static int prepare(struct path_call *c, const struct rpc_info *rpc, unsigned *ro
 		r = fill_path(c->path[i], l, rpc, changes);
 		if (r < 0)
 			return r;
+		if (rpc->type == RPC_TYPE_Rename && l->crossings && is_above_mounts(l))
+			return -EBUSY;
 		if (c->donate) {
 			uint32_t *flags = &((Gofer__OpenRequest *)c->message)->flags;
 
