@@ -37,7 +37,8 @@ int serve_open_server(const struct serve_options *o, struct server_shared *share
 		r = volume_open(&server.volumes[i], i, o->no_openat2 ? FS_NO_OPENAT2 : 0, error);
 	}
 	if (r == 0)
-		r = volumes_check(server.volumes, server.n_volumes, error);
+		r = o->allow_overlap ? volumes_check_names(server.volumes, server.n_volumes, error)
+				     : volumes_check(server.volumes, server.n_volumes, error);
 	if (r < 0) {
 		serve_close_server(&server);
 		return r;

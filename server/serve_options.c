@@ -41,6 +41,8 @@ static const char help[] =
 	"(deny)\n"
 	"      backend=KIND      host walks by descriptors; pathwalk by path, with its races "
 	"(host)\n"
+	"  --allow-overlap       volumes may share parts of a tree: what one forbids, another may "
+	"allow\n"
 	"\n"
 	"Socket\n"
 	"  --listen ADDRESS      unix:/path, unix:@abstract, or fd:N, a socket passed on "
@@ -103,6 +105,7 @@ enum {
 	OPT_CONFINE,
 	OPT_EXPLAIN,
 	OPT_NO_OPENAT2,
+	OPT_ALLOW_OVERLAP,
 	OPT_LOG_REQUESTS,
 	OPT_LOG_JSON,
 	OPT_LOG_LEVEL,
@@ -139,6 +142,7 @@ static const struct option options[] = {
 	{ "confine", required_argument, NULL, OPT_CONFINE },
 	{ "explain-confinement", no_argument, NULL, OPT_EXPLAIN },
 	{ "no-openat2", no_argument, NULL, OPT_NO_OPENAT2 },
+	{ "allow-overlap", no_argument, NULL, OPT_ALLOW_OVERLAP },
 	{ "log-requests", no_argument, NULL, OPT_LOG_REQUESTS },
 	{ "log-json", no_argument, NULL, OPT_LOG_JSON },
 	{ "log-level", required_argument, NULL, OPT_LOG_LEVEL },
@@ -270,6 +274,9 @@ static int take_option(struct serve_options *o, int option, struct serve_error *
 		return 0;
 	case OPT_NO_OPENAT2:
 		o->no_openat2 = true;
+		return 0;
+	case OPT_ALLOW_OVERLAP:
+		o->allow_overlap = true;
 		return 0;
 	case OPT_LOG_REQUESTS:
 		o->log_requests = true;

@@ -105,6 +105,8 @@ struct session {
 	struct rpc_counters counters[RPC_COUNT];
 	_Atomic uint64_t bytes_in, bytes_out, donated;
 	_Atomic uint32_t donated_unread; /* donations since the socket was last seen empty */
+	_Atomic uint32_t
+		donating; /* descriptors that are sent, or about to be, and not closed here yet */
 };
 
 struct worker {
@@ -147,7 +149,7 @@ struct request {
 				   speculation */
 	const void *data;       /* payload, in worker.data or the arena */
 	size_t data_len;
-	int reply_fd;          /* descriptor to donate (closed after sending), or -EBADF */
+	int reply_fd;          /* descriptor to donate (closed by sending it), or -EBADF */
 	uint64_t reply_handle; /* a handle made by this request: closed again if its reply cannot be
 				  sent */
 };

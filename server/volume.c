@@ -59,7 +59,7 @@ int volume_open(struct volume *v, uint32_t fs_id, uint32_t extra_flags, struct s
 	return 0;
 }
 
-int volumes_check(const struct volume *volumes, size_t n, struct serve_error *error)
+int volumes_check_names(const struct volume *volumes, size_t n, struct serve_error *error)
 {
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; k < i; k++)
@@ -69,7 +69,14 @@ int volumes_check(const struct volume *volumes, size_t n, struct serve_error *er
 						  "another name (-v %s:NAME)",
 						  volumes[k].host_path, volumes[i].host_path,
 						  volumes[i].name, volumes[i].host_path);
-	return volumes_check_overlap(volumes, n, error);
+	return 0;
+}
+
+int volumes_check(const struct volume *volumes, size_t n, struct serve_error *error)
+{
+	int r = volumes_check_names(volumes, n, error);
+
+	return r < 0 ? r : volumes_check_overlap(volumes, n, error);
 }
 
 int volume_detach(struct volume *v, struct serve_error *error)

@@ -29,6 +29,7 @@ int volume_open(struct volume *volume, uint32_t fs_id, uint32_t extra_flags,
 /* Names are unique and no tree holds another, as far as the kernel lets us see (links, bind mounts,
  * mounts inside). -EINVAL. */
 int volumes_check(const struct volume *volumes, size_t n, struct serve_error *error);
+int volumes_check_names(const struct volume *volumes, size_t n, struct serve_error *error);
 int volumes_check_overlap(const struct volume *volumes, size_t n, struct serve_error *error);
 
 /*

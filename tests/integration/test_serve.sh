@@ -35,6 +35,12 @@ refuses 2 "cannot be a name" $S -v a:x/y
 refuses 1 "both named 'x'" $S -v a:x -v b:x
 refuses 1 "share a part" $S -v a -v a/in
 refuses 1 "share a part" $S -v a -v "$T:t"
+# Unless it is asked for: then each keeps what it says.
+echo x >a/in/f
+"$GOFER" serve --quiet ${GOFER_TEST_SERVE_ARGS:-} --allow-overlap -v a -v a/in:in:ro --run \
+	"'$GOFER' cat in:/f && '$GOFER' touch a:/in/g && ! '$GOFER' touch in:/g" >out 2>err || fail "--allow-overlap: $(cat out err)"
+[ "$(cat out)" = x ] || fail "--allow-overlap: $(cat out)"
+grep -q 'Read-only file system' err || fail "--allow-overlap: $(cat err)"
 refuses 1 "expected unix:/path" --listen tcp:1 -v a
 refuses 1 "at most" --listen "unix:/$(printf 'x%.0s' {1..200})" -v a
 refuses 1 "something else" --listen "unix:$T/file" -v a
