@@ -45,25 +45,27 @@ COMMON_O := $(call objects,common/*.c)
 PROTO_O := $(call objects,proto/*.c) $(BUILD)/gen/gofer.pb-c.o
 SERVER_O := $(call objects,server/*.c server/fs/*.c)
 CLIENT_O := $(call objects,client/*.c client/cache/*.c)
+RUN_O := $(call objects,client/run/*.c)
 CLI_O := $(call objects,client/cli/*.c client/stress/*.c)
 UNIT_T := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 PROG_T := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/integration/*.c tests/stress/*.c tests/bench/*.c))
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_O := $(call objects,$(filter-out tests/fuzz/fuzz_%.c tests/fuzz/replay.c tests/fuzz/seeds.c,$(wildcard tests/fuzz/*.c)))
 FUZZ_T := $(BUILD)/tests/fuzz/seeds $(FUZZERS:%=$(BUILD)/tests/fuzz/replay-%)
+INSIDE_T := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/programs/*.c)) $(BUILD)/tests/programs/processes-static
 LIB_O := $(COMMON_O) $(PROTO_O)
 MAN := $(patsubst client/cli/man/%.scd,$(BUILD)/man/%,$(wildcard client/cli/man/*.scd))
 SHARED := $(BUILD)/libgofer.so.$(VERSION)
 
 COMPLETION := scripts/gofer.bash-completion
 
-SOURCES := $(wildcard common/*.c proto/*.c server/*.c server/fs/*.c client/*.c client/cache/*.c client/cli/*.c client/stress/*.c)
-HEADERS := $(wildcard common/*.h proto/*.h server/*.h server/fs/*.h client/*.h client/cache/*.h client/cli/*.h client/stress/*.h)
+SOURCES := $(wildcard common/*.c proto/*.c server/*.c server/fs/*.c client/*.c client/cache/*.c client/run/*.c client/cli/*.c client/stress/*.c)
+HEADERS := $(wildcard common/*.h proto/*.h server/*.h server/fs/*.h client/*.h client/cache/*.h client/run/*.h client/cli/*.h client/stress/*.h)
 TEST_SOURCES := $(wildcard tests/*/*.c tests/*/*.h tests/stress/twin/*.c)
-SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh tests/fuzz/run tests/fuzz/minimise tests/fuzz/coverage .ci/run)
+SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh tests/fuzz/run tests/fuzz/minimise tests/fuzz/coverage tests/bench/run_programs .ci/run)
 
 .PHONY: all programs unit-programs test-programs man clean help demo test check check-asan check-ubsan check-tsan check-valgrind \
-        check-noopenat2 security-matrix bench stress coverage lint format format-check install uninstall deps
+        check-noopenat2 check-programs security-matrix bench bench-run stress coverage lint format format-check install uninstall deps
 
 all: $(BUILD)/gofer $(BUILD)/libgofer.a $(BUILD)/libgofer.so man ## Build the command, the library and the man pages (default)
 
@@ -103,7 +105,7 @@ $(BUILD)/%.o: %.c $(GEN_H) $(BUILD)/flags
 # It holds the completion script, word for word.
 $(BUILD)/client/cli/completion.o: $(COMPLETION)
 
-$(BUILD)/gofer: $(CLI_O) $(SERVER_O) $(CLIENT_O) $(LIB_O)
+$(BUILD)/gofer: $(CLI_O) $(RUN_O) $(SERVER_O) $(CLIENT_O) $(LIB_O)
 	@$(if $(V),,echo "  LINK  $@")
 	$(Q)$(CC) $^ $(ALL_LDFLAGS) $(PKG_LIBS) -o $@
 
@@ -129,7 +131,7 @@ $(BUILD)/man/%: client/cli/man/%.scd
 
 # Everything but the command: each test program takes from it what it refers to.
 TESTED := $(BUILD)/tested.a
-$(TESTED): $(SERVER_O) $(CLIENT_O) $(LIB_O)
+$(TESTED): $(RUN_O) $(SERVER_O) $(CLIENT_O) $(LIB_O)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
@@ -137,6 +139,13 @@ $(TESTED): $(SERVER_O) $(CLIENT_O) $(LIB_O)
 $(UNIT_T): $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(TESTED)
 	@$(if $(V),,echo "  LINK  $@")
 	$(Q)$(CC) $^ $(ALL_LDFLAGS) $(PKG_LIBS) -lcriterion -o $@
+
+# The system calls that the kernel's headers have, as rows HEADER_CALL(name, number).
+$(BUILD)/gen/header_calls.inc: $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(Q)echo '#include <asm/unistd_64.h>' | $(CC) -E -dM - | \
+		sed -n 's/^#define __NR_\([a-z_0-9]*\) \([0-9]*\)$$/HEADER_CALL(\1, \2)/p' | sort >$@
+$(BUILD)/tests/unit/test_run_filter.o: $(BUILD)/gen/header_calls.inc
 
 # The seam of tests/unit/fault.h, in these programs only: what allocates can be made to fail.
 FAULT_WRAPS := malloc calloc realloc reallocarray aligned_alloc strdup arena_alloc arena_calloc arena_memdup arena_reset
@@ -162,6 +171,29 @@ $(BUILD)/tests/fuzz/seeds: $(BUILD)/tests/fuzz/seeds.o $(BUILD)/fuzz.a $(TESTED)
 	@$(if $(V),,echo "  LINK  $@")
 	$(Q)$(CC) $^ $(ALL_LDFLAGS) $(PKG_LIBS) -o $@
 
+# The hostile program of the escape suite: static, so that it runs in any root, and never instrumented: it is not what is
+# tested. Beside it, programs that only end with a status.
+ESCAPE_C := $(wildcard tests/escape/*.c)
+ESCAPE_T := $(addprefix $(BUILD)/tests/escape/,escape exit-7 exit-66)
+$(BUILD)/tests/escape/escape: $(ESCAPE_C) $(wildcard tests/escape/*.h) client/run/syscalls.def $(BUILD)/flags
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  LINK  $@")
+	$(Q)$(CC) -D_GNU_SOURCE -I. -std=gnu17 -O1 -g $(WARN) -static -pthread $(ESCAPE_C) -o $@
+$(BUILD)/tests/escape/exit-%: $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(Q)printf 'void _start(void) { __asm__ volatile("syscall" : : "a"(231), "D"($*)); }' | \
+		$(CC) -O1 -static -nostdlib -x c - -o $@
+
+# What runs natively and under `gofer run`: programs that know nothing of us, and without sanitizers.
+$(BUILD)/tests/programs/%-static: tests/programs/%.c tests/programs/conformance.h $(BUILD)/flags
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  LINK  $@")
+	$(Q)$(CC) $(CPPFLAGS) -std=gnu17 -O2 -g $(WARN) -static $< -pthread -o $@
+$(BUILD)/tests/programs/%: tests/programs/%.c tests/programs/conformance.h $(BUILD)/flags
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  LINK  $@")
+	$(Q)$(CC) $(CPPFLAGS) -std=gnu17 -O2 -g $(WARN) $< -pthread -o $@
+
 # The unsafe twin of the command, and mutants: the same objects, with guards taken off by the linker. Its name says which it is.
 TWIN := $(BUILD)/tests/stress/twin
 MUTANTS := $(foreach m,slash check fixup absolute dotdot,$(BUILD)/tests/stress/mutant-$m)
@@ -171,7 +203,7 @@ $(TWIN_O): tests/stress/twin/twin.c $(GEN_H) $(BUILD)/flags
 	@$(if $(V),,echo "  CC    $<")
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
 
-$(TWIN): $(TWIN_O) $(CLI_O) $(SERVER_O) $(CLIENT_O) $(LIB_O)
+$(TWIN): $(TWIN_O) $(CLI_O) $(RUN_O) $(SERVER_O) $(CLIENT_O) $(LIB_O)
 	@$(if $(V),,echo "  LINK  $@")
 	$(Q)$(CC) $^ $(ALL_LDFLAGS) $(PKG_LIBS) -Wl,--wrap=fs_host_ops,--wrap=walk_resolve,--wrap=walk_open -o $@
 
@@ -179,7 +211,7 @@ $(MUTANTS): $(TWIN)
 	$(Q)ln -f $< $@
 
 unit-programs: $(UNIT_T)
-test-programs: $(PROG_T) $(FUZZ_T) $(TWIN) $(MUTANTS) $(GEN_PY)
+test-programs: $(PROG_T) $(FUZZ_T) $(ESCAPE_T) $(INSIDE_T) $(TWIN) $(MUTANTS) $(GEN_PY)
 programs: all unit-programs test-programs
 
 deps:
@@ -215,6 +247,11 @@ check-noopenat2: ## All tests with openat2 withheld, as on old kernels: the inod
 	+@$(MAKE) programs
 	@GOFER_TEST_SERVE_ARGS=--no-openat2 $(RUN) plain=$(BUILD)
 
+check-programs: ## Real programs, natively and under gofer run (installs node, go, gdb, Python's own tests: about 500 MB)
+	@scripts/install-deps build test programs
+	+@$(MAKE) programs
+	@tests/run -l -u $(if $(filter 0,$(shell id -u)),user,self) -j 1 -k programs/$(K) plain=$(BUILD)
+
 demo: ## Show what gofer does, with real commands and their output
 	@scripts/install-deps build test
 	+@$(MAKE) all
@@ -229,6 +266,11 @@ stress: ## Races for TIME seconds (1200) with a picture, then every move in ever
 bench: ## Latency as ratios: against the native call and against a bare ping-pong
 	+@$(MAKE) all test-programs
 	@GOFER=$(abspath $(BUILD)/gofer) BUILD=$(abspath $(BUILD)) tests/bench/run
+
+bench-run: ## Programs under gofer run beside native, bubblewrap and gVisor: a table of ratios
+	@scripts/install-deps build bench
+	+@$(MAKE) all test-programs
+	@GOFER=$(abspath $(BUILD)/gofer) BUILD=$(abspath $(BUILD)) tests/bench/run_programs $(BENCH_RUN)
 
 # Confined processes can write no counters: what only they do (confinement, the monitor) counts as not reached.
 coverage: ## Lines and branches that the tests reach (gcovr)
@@ -327,5 +369,5 @@ uninstall: ## Remove what install put there
 clean: ## Remove the build directory
 	rm -rf $(BUILD)
 
--include $(patsubst %.o,%.d,$(COMMON_O) $(PROTO_O) $(SERVER_O) $(CLIENT_O) $(CLI_O)) $(UNIT_T:%=%.d) $(PROG_T:%=%.d) $(TWIN_O:.o=.d) \
+-include $(patsubst %.o,%.d,$(COMMON_O) $(PROTO_O) $(SERVER_O) $(CLIENT_O) $(RUN_O) $(CLI_O)) $(UNIT_T:%=%.d) $(PROG_T:%=%.d) $(TWIN_O:.o=.d) \
          $(patsubst %.c,$(BUILD)/%.d,$(wildcard tests/fuzz/*.c))

@@ -9,6 +9,7 @@
 
 #define VERBS(X)    \
 	X(serve)    \
+	X(run)      \
 	X(ls)       \
 	X(stat)     \
 	X(cat)      \

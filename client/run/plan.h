@@ -16,13 +16,13 @@
 
 /* What stands between the program and the host. layers.c has their names and probes. */
 enum run_layer {
-	RUN_LAYER_SECCOMP,  /* the filter, and notification: never missing, nothing runs without */
-	RUN_LAYER_USER,     /* a user namespace of its own */
-	RUN_LAYER_MOUNT,    /* a mount namespace that holds the volumes and nothing else */
-	RUN_LAYER_PID,      /* a process namespace, with a /proc of its own */
+	RUN_LAYER_SECCOMP, /* the filter, and notification: never missing, nothing runs without */
+	RUN_LAYER_USER,    /* a user namespace of its own */
+	RUN_LAYER_MOUNT,   /* a mount namespace that holds the volumes and nothing else */
+	RUN_LAYER_PID,     /* a process namespace, with a /proc of its own */
 	RUN_LAYER_IPC,
 	RUN_LAYER_UTS,
-	RUN_LAYER_NET,      /* not with --net host */
+	RUN_LAYER_NET, /* not with --net host */
 	RUN_LAYER_LANDLOCK, /* what the kernel opens by itself: execution, and races of let-through calls */
 	RUN_LAYERS
 };
@@ -36,6 +36,8 @@ struct run_layer_state {
 struct run_layers {
 	struct run_layer_state layer[RUN_LAYERS];
 };
+
+#define RUN_LAYER_BIT(layer) (UINT32_C(1) << (layer))
 
 /* "user", "mount" ...: as in --require and in --json-status-fd. */
 const char *run_layer_name(enum run_layer layer);
@@ -56,10 +58,11 @@ struct run_volume {
 	enum run_volume_kind kind;
 	char *host;  /* absolute path of the directory on the host, without links */
 	char *guest; /* absolute, normalised */
-	char *name;  /* the private server's name for it: "v0", "v1" ..., so that index and name agree */
+	char *name; /* the private server's name for it: "v0", "v1" ..., so that index and name agree */
 	char *options; /* for the private server: "ro", "rw,special=allow" ... */
 	bool read_only;
-	bool xdev; /* what is mounted below it belongs to it */
+	bool xdev;   /* what is mounted below it belongs to it */
+	bool noexec; /* nothing of it is executed */
 };
 
 /* Kernel file systems that no server holds. They need RUN_LAYER_MOUNT; without it the supervisor shows a little of them. */
@@ -73,14 +76,37 @@ struct run_plan {
 	size_t n_volumes;
 	char *private_dir; /* holds the private volumes on the host; removed by plan_deinit() */
 	enum run_net net;
-	const char *hostname; /* NULL: "gofer" */
-	const char *chdir;    /* guest path where the program starts */
+	const char *hostname; /* never NULL */
+	char *chdir;          /* guest path where the program starts */
 	char **env;           /* NULL-terminated */
-	char **argv;          /* NULL-terminated; argv[0] is looked up in env's PATH, inside */
+	char **argv; /* NULL-terminated; argv[0] is looked up in env's PATH, inside. The caller's */
 	uid_t uid;
 	gid_t gid;
 	struct run_layers layers;
 };
+#define RUN_PLAN_NULL           \
+	{                       \
+		.volumes = NULL \
+	}
+
+struct run_options;
+
+/*
+ * Looks at everything that `options` name, tries the layers, and makes the private directory. -errno with one line in `problem`
+ * (RUN_PROBLEM_MAX bytes) that says what and what to do. The plan borrows argv and hostname from the options.
+ */
+int plan_init(const struct run_options *options, struct run_plan *ret_plan, char *problem);
+/* Also removes the private directory with all that the program left in it; never follows a link. */
+void plan_deinit(struct run_plan *plan);
+/* The volume that `guest` (absolute, normalised) lies in, the innermost; *ret_rest: what is left of the path, without a slash. */
+const struct run_volume *plan_find(const struct run_plan *plan, const char *guest,
+				   const char **ret_rest);
+/* The same place on the host, whether or not it exists. malloc'ed; NULL without memory. */
+char *plan_host_path(const struct run_plan *plan, const char *guest);
+/* "HOST:NAME:OPTIONS", escaped: what `gofer serve -v` wants. malloc'ed; NULL without memory. */
+char *plan_volume_spec(const struct run_volume *volume);
+/* Removes a directory and all below it, whatever the modes say; follows no link and leaves other mounts alone. 0 or -errno. */
+int plan_remove_tree(const char *path);
 
 static inline bool run_has(const struct run_plan *plan, enum run_layer layer)
 {

@@ -1,0 +1,351 @@
+/*
+ * handle_open.c - open(2) and its kin: one Open; a regular file's donated descriptor is installed with the answer.
+ *
+ * Directories come from the sandbox's own view (view.c), and are remembered as places. FIFOs that the program made itself
+ * may block, so they are opened by a thread of their own. A descriptor of the program's own, named through /proc/self/fd/N, is
+ * opened again on its behalf where Landlock would forbid it to the kernel.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client/run/call.h"
+
+/* What gofer_open_descriptor() decides; O_NONBLOCK and O_DIRECT are put on the descriptor afterwards. */
+#define OPEN_FLAGS                                                                               \
+	(O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_DIRECTORY | O_NOFOLLOW | O_PATH | \
+	 O_TMPFILE | O_SYNC | O_DSYNC | O_NOATIME)
+#define LATER_FLAGS (O_NONBLOCK | O_DIRECT | O_ASYNC)
+#define KNOWN_FLAGS (OPEN_FLAGS | LATER_FLAGS | O_CLOEXEC | O_NOCTTY | O_LARGEFILE | 0100000)
+
+enum { TRIES = 8 };
+
+/* ---- regular files ---- */
+
+static int64_t send_regular(struct call *c, struct gofer_opened *o, int flags)
+{
+	bool tmpfile = (flags & O_TMPFILE) == O_TMPFILE;
+	struct object_id id;
+
+	if ((flags & LATER_FLAGS) &&
+	    fcntl(o->fd, F_SETFL, fcntl(o->fd, F_GETFL) | (flags & LATER_FLAGS)) < 0)
+		return -errno;
+	/* One look per filesystem tells which mount its descriptors lie in, and that they are a volume's. */
+	if (tmpfile || !atomic_load_explicit(
+			       &c->sv->donated_mount[o->fs_id % ARRAY_SIZE(c->sv->donated_mount)],
+			       memory_order_relaxed)) {
+		if (view_identify(o->fd, "", AT_EMPTY_PATH, &id, NULL) == 0)
+			atomic_store(
+				&c->sv->donated_mount[o->fs_id % ARRAY_SIZE(c->sv->donated_mount)],
+				id.mount);
+		else
+			tmpfile = false;
+	}
+	if (tmpfile && o->place)
+		objects_put(&c->sv->objects, &id, gofer_place_ref(o->place));
+	if ((flags & O_ACCMODE) != O_RDONLY)
+		atomic_fetch_add(&c->sv->written, 1);
+	return call_give_fd(c, &o->fd, flags);
+}
+
+/* ---- directories ---- */
+
+static int64_t send_directory(struct call *c, const struct path_arg *p, struct gofer_opened *o,
+			      int flags)
+{
+	_cleanup_fd_ int fd = -EBADF;
+	struct object_id id;
+	int r = view_open(c, gofer_place_path(o->place), p, &o->st, O_RDONLY | O_DIRECTORY, &fd,
+			  &id);
+
+	if (r < 0)
+		return r;
+	objects_put(&c->sv->objects, &id, gofer_place_ref(o->place));
+	/* view_open() opened it without blocking; what the program asked for is what it shall see. */
+	if (fcntl(fd, F_SETFL, flags & (LATER_FLAGS | O_NOATIME)) < 0)
+		return -errno;
+	return call_send_fd(c, fd, flags);
+}
+
+/* ---- FIFOs ---- */
+
+static int64_t open_fifo(struct slow_work *w)
+{
+	char path[PROC_PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", w->fd);
+	fd = open(path, (w->flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW | O_DIRECTORY)) |
+				O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/*
+ * The server opens no special files. What the program made itself it may open, and with `error` 0 (the volume allows it) what the host
+ * made; `error` is for all else.
+ */
+static int64_t open_special(struct call *c, const struct path_arg *p, int flags, int error)
+{
+	struct slow_work *work;
+	struct stat st;
+	int fd, r;
+
+	r = view_find(c, p, flags & O_NOFOLLOW, &fd, &st);
+	if (r < 0)
+		return error;
+	/* Devices: as on a file system that is mounted nodev. */
+	if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))
+		error = -EACCES;
+	if (!S_ISFIFO(st.st_mode) ||
+	    (error != 0 && !id_set_has(&c->sv->fifos, st.st_dev, st.st_ino))) {
+		fd_close(fd);
+		return error;
+	}
+	if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) {
+		fd_close(fd);
+		return -EEXIST;
+	}
+	work = malloc(sizeof(*work));
+	if (!work) {
+		fd_close(fd);
+		return -ENOMEM;
+	}
+	*work = (struct slow_work){
+		.work = open_fifo, .fd = fd, .flags = flags, .fd_flags = flags & O_CLOEXEC
+	};
+	return slow_call(c, work);
+}
+
+/*
+ * Whether the path seems to be a FIFO's: a hint, looked up without a request, and only once the program has made one. The
+ * server finds a file's type out by opening it, and for a FIFO's other end that would be a peer that comes and goes.
+ */
+static bool seems_fifo(const struct call *c, const struct path_arg *p)
+{
+	char start[PROC_PATH_MAX], path[PROC_PATH_MAX + PATH_MAX];
+	struct stat st;
+
+	if (id_set_empty(&c->sv->fifos))
+		return false;
+	if (p->text[0] == '/')
+		snprintf(start, sizeof(start), "/proc/%d/root", c->tid);
+	else
+		call_proc_path(c, p->dirfd, start);
+	snprintf(path, sizeof(path), "%s/%s", start, p->text);
+	return fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISFIFO(st.st_mode);
+}
+
+/* ---- what is the kernel's: /proc, /dev ---- */
+
+/* Whether what is asked for is no more than what the descriptor can do already. */
+static bool within(int had, int flags)
+{
+	return !(had & O_PATH) &&
+	       ((had & O_ACCMODE) == O_RDWR || (had & O_ACCMODE) == (flags & O_ACCMODE));
+}
+
+static int64_t send_again(struct call *c, int own, int flags)
+{
+	_cleanup_fd_ int fd = -EBADF;
+	char path[PROC_PATH_MAX];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", own);
+	fd = open(path, (flags & ~(O_CREAT | O_NOFOLLOW)) | O_CLOEXEC | O_NONBLOCK);
+	return fd < 0 ? -errno : call_give_fd(c, &fd, flags);
+}
+
+/*
+ * Opens one of the caller's descriptors again. A regular file of a volume: anew, as the kernel would, on the server's mount, which is
+ * read-only where the volume is (without the mount namespace nothing says so: no wider than it was). A regular file that the program inherited: no wider than it has it, so the description itself, not truncated.
+ * All else is the kernel's.
+ */
+static int64_t reopen(struct call *c, int number, int flags)
+{
+	_cleanup_fd_ int own = -EBADF;
+	char path[PROC_PATH_MAX];
+	struct object_id id;
+	struct stat st;
+	int had, r;
+
+	r = call_take_fd(c, number, &own);
+	if (r < 0)
+		return r == -EBADF ? -ENOENT : r;
+	r = view_identify(own, "", AT_EMPTY_PATH, &id, &st);
+	if (r < 0)
+		return r;
+	/* A directory of a volume that is open as a place (O_PATH): Landlock lets the kernel open none for reading. */
+	if (S_ISDIR(st.st_mode) && call_caged(c) && !(flags & (O_ACCMODE | O_CREAT | O_PATH))) {
+		struct gofer_place *place = objects_get(&c->sv->objects, &id);
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", own);
+		if (place || call_place_by_link(c, path, &id, &place) == 0) {
+			gofer_place_unref(place);
+			return send_again(c, own, flags);
+		}
+	}
+	if (!S_ISREG(st.st_mode) || (flags & O_PATH))
+		return CALL_CONTINUE;
+	had = fcntl(own, F_GETFL);
+	if (had < 0)
+		return -errno;
+	if (call_caged(c) ? call_is_donated(c, id.mount) || call_is_view(c, id.mount)
+			  : call_is_donated(c, id.mount) && within(had, flags))
+		return send_again(c, own, flags);
+	if (within(had, flags))
+		return call_send_fd(c, own, flags);
+	/* A file of the host that the program was started with, asked for as what it was not given; or a memfd. */
+	return st.st_nlink > 0 ? -EACCES : CALL_CONTINUE;
+}
+
+static int64_t open_foreign(struct call *c, int flags)
+{
+	const char *path = gofer_foreign_path();
+	int number = call_own_descriptor(path);
+
+	if (number >= 0 && !(flags & O_NOFOLLOW)) {
+		int64_t r = reopen(c, number, flags);
+
+		if (r != CALL_CONTINUE)
+			return r;
+	}
+	return call_foreign(c, path, flags);
+}
+
+/* ---- all of them ---- */
+
+/* The result of opening what was to be created only if it did not exist. */
+static int64_t existing(int64_t result)
+{
+	return result == -ENOENT ? -EROFS : result;
+}
+
+static int64_t open_once(struct call *c, const struct path_arg *p, int flags, mode_t mode)
+{
+	struct gofer_opened o;
+	int64_t result;
+	int r;
+
+	r = gofer_open_descriptor(c->w->view, p->text, flags & OPEN_FLAGS, mode & 07777, &o);
+	if (r == -EREMOTE)
+		return open_foreign(c, flags);
+	if (r == -EPERM || r == -ENXIO)
+		return open_special(c, p, flags, r);
+	/* What exists already is not created: opened for reading, it may lie on a read-only volume. */
+	if (r == -EROFS && (flags & O_CREAT) && !(flags & (O_EXCL | O_TRUNC)) &&
+	    (flags & O_ACCMODE) == O_RDONLY && (flags & O_TMPFILE) != O_TMPFILE) {
+		r = call_read_only(c, p, CALL_CREATES | CALL_WRITES);
+		return r == -EROFS ? existing(open_once(c, p, flags & ~O_CREAT, mode)) : r;
+	}
+	if (r == -EROFS)
+		r = call_read_only(c, p,
+				   (flags & O_CREAT ? CALL_CREATES : 0) |
+					   ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)
+						    ? CALL_EXCLUSIVE | CALL_NOFOLLOW
+						    : 0) |
+					   CALL_WRITES);
+	if (r < 0)
+		return call_result(c, r);
+	if (o.fd >= 0)
+		result = send_regular(c, &o, flags);
+	else if (S_ISDIR(o.st.st_mode))
+		result = send_directory(c, p, &o, flags);
+	else
+		result = open_special(c, p, flags, 0);
+	fd_close(o.fd);
+	gofer_place_unref(o.place);
+	return result;
+}
+
+static int64_t do_open(struct call *c, int dirfd, uint64_t address, int flags, mode_t mode)
+{
+	struct path_arg *p;
+	int64_t result;
+	int r = call_path(c, 0, dirfd, address, false, &p);
+
+	if (r == CALL_FOREIGN)
+		return CALL_CONTINUE;
+	if (r < 0)
+		return r;
+	/*
+	 * ADDFD installs no O_PATH descriptors. The kernel may make them: they give nothing but a place in its view. Where that
+	 * is the host's, a directory is opened for reading instead, and nothing else.
+	 */
+	if ((flags & O_PATH) && call_caged(c))
+		return CALL_CONTINUE;
+	if (flags & O_PATH)
+		flags = O_RDONLY | O_DIRECTORY | (flags & (O_NOFOLLOW | O_CLOEXEC));
+	if (flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)))
+		(void)gofer_umask(c->w->view, call_umask(c));
+	if ((flags & (O_CREAT | O_DIRECTORY)) == (O_CREAT | O_DIRECTORY))
+		return -EINVAL;
+	if (!(flags & O_DIRECTORY) && seems_fifo(c, p)) {
+		result = open_special(c, p, flags, -EPERM);
+		if (result != -EPERM)
+			return result;
+	}
+	/* A directory that is renamed between the server's look and the view's is looked for again. */
+	for (unsigned tries = 0;; tries++) {
+		result = open_once(c, p, flags, mode);
+		if (result != -ESTALE || tries == TRIES)
+			return result;
+		/* What was created by the first try is there now, and it is ours. */
+		flags &= ~(O_CREAT | O_EXCL);
+	}
+}
+
+/* open(2) and openat(2) ignore flags that they do not know. */
+static int legacy_flags(uint64_t flags)
+{
+	return (int)(flags & KNOWN_FLAGS);
+}
+
+int64_t supervise_open(struct call *c)
+{
+	return do_open(c, AT_FDCWD, c->args[0], legacy_flags(c->args[1]), (mode_t)c->args[2]);
+}
+
+int64_t supervise_openat(struct call *c)
+{
+	return do_open(c, (int)c->args[0], c->args[1], legacy_flags(c->args[2]),
+		       (mode_t)c->args[3]);
+}
+
+int64_t supervise_creat(struct call *c)
+{
+	return do_open(c, AT_FDCWD, c->args[0], O_CREAT | O_WRONLY | O_TRUNC, (mode_t)c->args[1]);
+}
+
+int64_t supervise_openat2(struct call *c)
+{
+	struct open_how how = { 0 };
+	uint64_t size = c->args[3];
+	int r;
+
+	if (size < sizeof(how))
+		return -EINVAL;
+	if (size > 4096)
+		return -E2BIG;
+	r = call_read(c, c->args[2], &how, sizeof(how));
+	/* A longer structure is fine where its rest is zero. */
+	for (uint64_t at = sizeof(how); r == 0 && at < size; at += sizeof(c->w->value)) {
+		size_t n = MIN(size - at, sizeof(c->w->value));
+
+		r = call_read(c, c->args[2] + at, c->w->value, n);
+		for (size_t i = 0; r == 0 && i < n; i++)
+			r = c->w->value[i] ? -E2BIG : 0;
+	}
+	if (r < 0)
+		return r;
+	if ((how.flags & ~(uint64_t)KNOWN_FLAGS) || (how.mode & ~07777ULL) ||
+	    (how.mode && !(how.flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)))))
+		return -EINVAL;
+	/*
+	 * How a path is to be resolved is the namespace's business here; a caller that gets ENOSYS does without, as on kernels
+	 * before 5.6. Magic links are only the kernel's.
+	 */
+	if (how.resolve & ~(uint64_t)RESOLVE_NO_MAGICLINKS)
+		return -ENOSYS;
+	return do_open(c, (int)c->args[0], c->args[1], (int)how.flags, (mode_t)how.mode);
+}

@@ -1,0 +1,226 @@
+/*
+ * handle_socket.c - bind(2) and connect(2), because a Unix socket's address is a path.
+ *
+ * The address is read once, and the call is made here, on a duplicate of the caller's socket; never by the kernel for the caller,
+ * whose memory may say something else by then. Sockets keep their own network namespace, so other families come out the
+ * same as if the caller had done it.
+ *
+ * Whom may the program talk to? Sockets that it bound itself; those of the host that lie in a volume only where the volume says
+ * special=allow. Its own are known by their inodes, as its FIFOs are. (What sendmsg(2) of a datagram socket names is the
+ * kernel's to resolve, in its view of the volumes: see SECURITY.md.)
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "client/run/call.h"
+
+union address {
+	struct sockaddr sa;
+	struct sockaddr_un un;
+	struct sockaddr_storage storage;
+};
+
+/* sizeof(*ret) bytes are defined, whatever the length; a pathname ends with a NUL. */
+static int read_address(struct call *c, uint64_t address, uint64_t len, union address *ret)
+{
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	if (len > sizeof(ret->storage))
+		return -EINVAL;
+	r = len ? call_read(c, address, ret, len) : 0;
+	if (r < 0)
+		return r;
+	return call_alive(c) ? 0 : -ESRCH;
+}
+
+static bool is_pathname(const union address *a, uint64_t len)
+{
+	return len > offsetof(struct sockaddr_un, sun_path) && a->sa.sa_family == AF_UNIX &&
+	       a->un.sun_path[0];
+}
+
+static bool is_abstract(const union address *a, uint64_t len)
+{
+	return len > offsetof(struct sockaddr_un, sun_path) && a->sa.sa_family == AF_UNIX &&
+	       !a->un.sun_path[0];
+}
+
+/* A pathname that fills the address has no NUL of its own. */
+static void take_path(const union address *a, char path[static PATH_MAX])
+{
+	size_t n = strnlen(a->un.sun_path, sizeof(a->un.sun_path));
+
+	memcpy(path, a->un.sun_path, n);
+	path[n] = '\0';
+}
+
+static int domain_of(int sock)
+{
+	int domain = -1;
+	socklen_t size = sizeof(domain);
+
+	return getsockopt(sock, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 ? -errno : domain;
+}
+
+/* ---- bind ---- */
+
+static int64_t bind_pathname(struct call *c, int sock, const union address *a, socklen_t len)
+{
+	_cleanup_fd_ int cwd = -EBADF;
+	char link[PROC_PATH_MAX];
+	struct timespec begun;
+	struct path_arg *p;
+	int r;
+
+	if (len > sizeof(a->un))
+		return -EINVAL;
+	if (!call_caged(c))
+		return -EOPNOTSUPP;
+	call_proc_path(c, AT_FDCWD, link);
+	cwd = open(link, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (cwd < 0)
+		return -ENOENT;
+	call_begin_making(&begun);
+	r = cage_bind(c->sv->cage, sock, cwd, call_umask(c), &a->un, len);
+	if (r == 0 && call_path_text(c, c->w->text, &p) == 0)
+		call_made(c, p->text, S_IFSOCK, &begun, &c->sv->sockets);
+	return r;
+}
+
+int64_t supervise_bind(struct call *c)
+{
+	_cleanup_fd_ int sock = -EBADF;
+	union address a;
+	int r;
+
+	r = read_address(c, c->args[1], c->args[2], &a);
+	if (r == 0)
+		r = call_take_fd(c, (int)c->args[0], &sock);
+	if (r < 0)
+		return r;
+	if (is_pathname(&a, c->args[2]) && domain_of(sock) == AF_UNIX) {
+		take_path(&a, c->w->text);
+		c->path = c->w->text;
+		return bind_pathname(c, sock, &a, (socklen_t)c->args[2]);
+	}
+	return bind(sock, &a.sa, (socklen_t)c->args[2]) < 0 ? -errno : 0;
+}
+
+/* ---- connect ---- */
+
+static int64_t connect_plain(struct slow_work *w)
+{
+	return connect(w->fd, (const struct sockaddr *)w->data, (socklen_t)w->len) < 0 ? -errno : 0;
+}
+
+/* w->data: the number of an O_PATH descriptor of the socket's inode. */
+static int64_t connect_inode(struct slow_work *w)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int r, inode;
+
+	memcpy(&inode, w->data, sizeof(inode));
+	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d", inode);
+	r = connect(w->fd, (const struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0;
+	fd_close(inode);
+	return r;
+}
+
+static int type_of(int sock)
+{
+	int type = -1;
+	socklen_t size = sizeof(type);
+
+	return getsockopt(sock, SOL_SOCKET, SO_TYPE, &type, &size) < 0 ? -errno : type;
+}
+
+static int64_t start(struct call *c, const struct slow_work *work)
+{
+	struct slow_work *heap;
+	int64_t r;
+
+	/* What does not wait needs no thread. */
+	if ((fcntl(work->fd, F_GETFL) & O_NONBLOCK) || type_of(work->fd) == SOCK_DGRAM) {
+		struct slow_work here = *work;
+
+		r = here.work(&here);
+		fd_close(here.fd);
+		return r;
+	}
+	heap = malloc(sizeof(*heap));
+	if (!heap) {
+		fd_close(work->fd);
+		return -ENOMEM;
+	}
+	*heap = *work;
+	return slow_call(c, heap);
+}
+
+static int64_t connect_pathname(struct call *c, int sock, const char *path)
+{
+	struct slow_work work = { .work = connect_inode, .fd = sock, .fd_flags = -1 };
+	struct path_arg *p;
+	struct stat st;
+	int r, inode;
+
+	r = call_path_text(c, path, &p);
+	/* The server connects it where the volume allows special files. */
+	if (r == 0) {
+		r = gofer_connect(c->w->view, p->text, sock);
+		if (r != -EPERM) {
+			fd_close(sock);
+			return call_result(c, r == -EREMOTE ? -ECONNREFUSED : r);
+		}
+		r = view_find(c, p, 0, &inode, &st);
+	}
+	if (r == CALL_FOREIGN || r == -EREMOTE)
+		r = -ECONNREFUSED;
+	if (r < 0) {
+		fd_close(sock);
+		return call_result(c, r);
+	}
+	if (!S_ISSOCK(st.st_mode) || !id_set_has(&c->sv->sockets, st.st_dev, st.st_ino)) {
+		fd_close(inode);
+		fd_close(sock);
+		return -ECONNREFUSED;
+	}
+	memcpy(work.data, &inode, sizeof(inode));
+	work.len = sizeof(inode);
+	return start(c, &work);
+}
+
+int64_t supervise_connect(struct call *c)
+{
+	struct slow_work work = { .work = connect_plain, .fd_flags = -1 };
+	union address a;
+	int sock, r;
+
+	r = read_address(c, c->args[1], c->args[2], &a);
+	if (r == 0)
+		r = call_take_fd(c, (int)c->args[0], &sock);
+	if (r < 0)
+		return r;
+	if (is_pathname(&a, c->args[2]) && domain_of(sock) == AF_UNIX) {
+		if (c->args[2] > sizeof(a.un)) {
+			fd_close(sock);
+			return -EINVAL;
+		}
+		take_path(&a, c->w->text);
+		return connect_pathname(c, sock, c->w->text);
+	}
+	/* Abstract names are the network namespace's. */
+	if (is_abstract(&a, c->args[2]) && domain_of(sock) == AF_UNIX &&
+	    !run_has(c->sv->plan, RUN_LAYER_NET)) {
+		fd_close(sock);
+		return -ECONNREFUSED;
+	}
+	work.fd = sock;
+	work.len = c->args[2];
+	memcpy(work.data, &a, sizeof(a));
+	return start(c, &work);
+}

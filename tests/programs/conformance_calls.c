@@ -1,0 +1,969 @@
+/*
+ * conformance_calls.c - what paths alone do not show: descriptors as starting points and as objects, arguments at the edge of what
+ * is allowed, memory that is not there, directories that move or go away while they are held, umask, set-gid and sticky
+ * directories, unnamed files, times, attributes, listings in pieces.
+ *
+ *	conformance_calls DIRECTORY [SECTION...]
+ *
+ * Each section works in a fresh tree.
+ */
+#include "tests/programs/conformance.h"
+
+#include <linux/fs.h>
+#include <linux/xattr.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/statfs.h>
+#include <sys/time.h>
+#include <sys/vfs.h>
+
+static struct stat st;
+static struct statx stx;
+static struct statfs sfs;
+static char buffer[8192];
+
+/* ---- where a relative path begins ---- */
+
+static void dirfd_relative(void)
+{
+	int d = CALL(open, "d", O_RDONLY | O_DIRECTORY, 0), p = CALL(open, "d", O_PATH, 0);
+	int f = CALL(open, "f", O_RDONLY, 0), l = CALL(open, "l", O_PATH | O_NOFOLLOW, 0);
+	int e = CALL(open, "e", O_RDONLY, 0), both[] = { d, p };
+
+	look_fd(d), look_fd(p), look_fd(f), look_fd(l);
+	for (int i = 0; i < 2; i++) {
+		int at = both[i];
+
+		look_fd(CALL(openat, at, "g", O_RDWR | O_CLOEXEC, 0));
+		CALL(openat, at, "deep", O_RDONLY | O_DIRECTORY, 0);
+		CALL(openat, at, "../f", O_RDONLY, 0);
+		CALL(openat, at, "up", O_RDONLY, 0);
+		CALL(openat, at, "up", O_RDONLY | O_NOFOLLOW, 0);
+		CALL(openat, at, "missing", O_RDONLY, 0);
+		CALL(openat, at, "", O_RDONLY, 0);
+		CALL(openat, at, ".", O_RDONLY, 0);
+		CALL(close_range, 8, ~0U, 0);
+		CALL(newfstatat, at, "g", &st, 0);
+		say("  %s", describe(&st));
+		CALL(newfstatat, at, "", &st, AT_EMPTY_PATH);
+		say("  %s", describe(&st));
+		CALL(newfstatat, at, "", &st, 0);
+		CALL(faccessat, at, "g", W_OK);
+		CALL(faccessat2, at, "", X_OK, AT_EMPTY_PATH);
+		CALL(mkdirat, at, "m", 0711);
+		CALL(mknodat, at, "n", S_IFIFO | 0600, 0);
+		CALL(symlinkat, "g", at, "s");
+		CALL(readlinkat, at, "s", buffer, sizeof(buffer));
+		CALL(linkat, at, "g", at, "g2", 0);
+		CALL(renameat, at, "g2", e, "g3");
+		CALL(renameat2, at, "m", e, "m", RENAME_NOREPLACE);
+		CALL(fchmodat, at, "g", 0600);
+		CALL(fchownat, at, "g", -1, -1, 0);
+		CALL(utimensat, at, "g", NULL, 0);
+		look_list("d"), look_list("e"), look("d/g");
+		CALL(unlinkat, at, "n", 0);
+		CALL(unlinkat, at, "s", 0);
+		CALL(unlinkat, e, "g3", 0);
+		CALL(unlinkat, e, "m", AT_REMOVEDIR);
+		CALL(statx, at, "", AT_EMPTY_PATH, STATX_TYPE | STATX_MODE, &stx);
+		CALL(statx, at, NULL, AT_EMPTY_PATH, STATX_TYPE, &stx);
+		CALL(fchdir, at);
+		look("g");
+		CALL(chdir, "..");
+	}
+	CALL(openat, f, "g", O_RDONLY, 0);
+	CALL(openat, f, "", O_RDONLY, 0);
+	CALL(newfstatat, f, "", &st, AT_EMPTY_PATH);
+	CALL(newfstatat, f, "x", &st, 0);
+	CALL(readlinkat, l, "", buffer, sizeof(buffer));
+	CALL(newfstatat, l, "", &st, AT_EMPTY_PATH);
+	say("  %s", describe(&st));
+	CALL(openat, l, "x", O_RDONLY, 0);
+	CALL(openat, 99, "f", O_RDONLY, 0);
+	CALL(openat, -1, "f", O_RDONLY, 0);
+	CALL(openat, 99, "", O_RDONLY, 0);
+	CALL(newfstatat, 99, "", &st, AT_EMPTY_PATH);
+	CALL(newfstatat, -1, "f", &st, 0);
+	CALL(unlinkat, f, "x", 0);
+	CALL(mkdirat, f, "x", 0777);
+	CALL(renameat, f, "x", d, "y");
+	CALL(renameat, d, "g", f, "y");
+	CALL(linkat, d, "g", 99, "y", 0);
+	CALL(symlinkat, "t", 99, "y");
+	CALL(fchdir, f);
+	CALL(fchdir, 99);
+	CALL(fchdir, l);
+	/* What is absolute does not ask the descriptor. */
+	snprintf(buffer, sizeof(buffer), "%s/f", base);
+	CALL(openat, 99, buffer, O_RDONLY, 0);
+	CALL(newfstatat, f, buffer, &st, 0);
+	CALL(faccessat, -1, buffer, R_OK);
+	CALL(linkat, 99, buffer, d, "absolute", 0);
+	CALL(utimensat, f, NULL, NULL, 0);
+	CALL(utimensat, 99, NULL, NULL, 0);
+	CALL(utimensat, AT_FDCWD, NULL, NULL, 0);
+}
+
+static void path_descriptors(void)
+{
+	int f = CALL(open, "f", O_PATH, 0), d = CALL(open, "d", O_PATH, 0);
+	int l = CALL(open, "l", O_PATH | O_NOFOLLOW, 0), p = CALL(open, "fifo", O_PATH, 0);
+	int s = CALL(open, "sock", O_PATH, 0), none = CALL(open, "none", O_PATH, 0),
+	    all[] = { f, d, l, p, s, none };
+
+	for (int i = 0; i < 6; i++) {
+		int fd = all[i];
+		char self[64];
+
+		look_fd(fd);
+		CALL(read, fd, buffer, 1);
+		CALL(write, fd, "x", 1);
+		CALL(fchmod, fd, 0600);
+		CALL(fchown, fd, -1, -1);
+		CALL(ftruncate, fd, 0L);
+		CALL(fstatfs, fd, &sfs);
+		CALL(fgetxattr, fd, "user.a", buffer, 10L);
+		CALL(getdents64, fd, buffer, sizeof(buffer));
+		CALL(lseek, fd, 0L, SEEK_SET);
+		CALL(fsync, fd);
+		CALL(ioctl, fd, FIONREAD, buffer);
+		CALL(flock, fd, LOCK_SH);
+		CALL(fchdir, fd);
+		CALL(chdir, base);
+		CALL(fchmodat2, fd, "", 0740, AT_EMPTY_PATH);
+		CALL(fchownat, fd, "", getuid(), -1, AT_EMPTY_PATH);
+		CALL(utimensat, fd, "", NULL, AT_EMPTY_PATH);
+		CALL(faccessat2, fd, "", R_OK, AT_EMPTY_PATH);
+		CALL(execveat, fd, "", NULL, NULL, AT_EMPTY_PATH);
+		look_fd(CALL(fcntl, fd, F_DUPFD_CLOEXEC, 20));
+		CALL(close, 20);
+		/* Through the magic link: what may be opened again. */
+		snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+		look_fd(CALL(open, self, O_RDONLY | O_NONBLOCK, 0));
+		CALL(close, 9);
+		CALL(open, self, O_RDONLY | O_NOFOLLOW, 0);
+		CALL(access, self, R_OK);
+		CALL(stat, self, &st);
+		say("  %s", describe(&st));
+	}
+	CALL(readlinkat, l, "", buffer, 1);
+	CALL(readlinkat, f, "", buffer, 1);
+}
+
+/* ---- what stays and what goes ---- */
+
+static void unnamed(void)
+{
+	char self[64];
+	int fd = CALL(open, "d", O_TMPFILE | O_RDWR, 0640), other;
+
+	look_fd(fd);
+	CALL(write, fd, "unnamed\n", 8);
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	CALL(linkat, AT_FDCWD, self, AT_FDCWD, "d/named", AT_SYMLINK_FOLLOW);
+	text("d/named");
+	look_fd(fd);
+	CALL(linkat, AT_FDCWD, self, AT_FDCWD, "d/named", AT_SYMLINK_FOLLOW);
+	CALL(linkat, AT_FDCWD, self, AT_FDCWD, "d/linked-to-the-link", 0);
+	CALL(linkat, AT_FDCWD, self, AT_FDCWD, "d/twice", AT_SYMLINK_FOLLOW);
+	look("d/named");
+	other = CALL(openat, AT_FDCWD, "d", O_TMPFILE | O_WRONLY | O_EXCL, 0600);
+	look_fd(other);
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", other);
+	CALL(linkat, AT_FDCWD, self, AT_FDCWD, "d/never", AT_SYMLINK_FOLLOW);
+	CALL(close, other);
+	CALL(unlink, "d/named");
+	CALL(unlink, "d/twice");
+	look_fd(fd);
+	CALL(linkat, AT_FDCWD, "/proc/self/fd/3", AT_FDCWD, "d/again", AT_SYMLINK_FOLLOW);
+	umask(077);
+	look_fd(CALL(open, ".", O_TMPFILE | O_RDWR, 0666));
+	look_list("d");
+}
+
+static void unlinked_but_open(void)
+{
+	int fd = CALL(open, "f", O_RDWR, 0);
+
+	CALL(unlink, "hard");
+	CALL(unlink, "f");
+	look_fd(fd);
+	CALL(read, fd, buffer, 3);
+	CALL(pwrite64, fd, "HELLO", 5L, 0L);
+	CALL(pread64, fd, buffer, 5L, 0L);
+	say("  %.5s", buffer);
+	put("f", "another\n", 0600);
+	CALL(pread64, fd, buffer, 5L, 0L);
+	say("  %.5s", buffer);
+	text("f");
+	CALL(rename, "ro", "f");
+	text("f");
+	CALL(fchmod, fd, 0400);
+	CALL(ftruncate, fd, 2L);
+	look_fd(fd);
+	CALL(fstatfs, fd, &sfs);
+	/* Mapped, and then renamed over. */
+	{
+		int g = CALL(open, "d/g", O_RDWR, 0);
+		char *map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, g, 0);
+
+		CALL(rename, "f", "d/g");
+		map[0] = 'X';
+		CALL(pread64, g, buffer, 4L, 0L);
+		say("  %.4s", buffer);
+		text("d/g");
+		munmap(map, 4096);
+	}
+}
+
+static void directories_that_move(void)
+{
+	int d = CALL(open, "d", O_RDONLY, 0), deep = CALL(open, "d/deep", O_PATH, 0);
+
+	CALL(rename, "d", "e/moved");
+	CALL(openat, d, "g", O_RDONLY, 0);
+	CALL(openat, d, "../..", O_RDONLY, 0);
+	CALL(openat, deep, "x", O_RDONLY, 0);
+	CALL(openat, deep, "../../moved/g", O_RDONLY, 0);
+	CALL(close_range, 5, ~0U, 0);
+	CALL(chdir, "e/moved/deep");
+	CALL(rename, "../../moved", "../../../back");
+	CALL(getcwd, buffer, sizeof(buffer));
+	say("  %s", relative(buffer));
+	look("x"), look("../g"), look("../../f");
+	CALL(unlink, "x");
+	CALL(rmdir, "../deep");
+	CALL(getcwd, buffer, sizeof(buffer));
+	look("."), look(".."), look("../g");
+	CALL(open, ".", O_RDONLY, 0);
+	CALL(open, "new", O_RDWR | O_CREAT, 0600);
+	CALL(mkdir, "new", 0700);
+	CALL(openat, deep, "new", O_RDWR | O_CREAT, 0600);
+	CALL(chdir, "..");
+	CALL(getcwd, buffer, sizeof(buffer));
+	say("  %s", errno ? relative(buffer) : "");
+	CALL(fchdir, deep);
+	CALL(fchdir, d);
+	CALL(getcwd, buffer, sizeof(buffer));
+	say("  %s", relative(buffer));
+	CALL(getcwd, buffer, 3);
+	CALL(getcwd, buffer, 0);
+	CALL(getcwd, NULL, 100);
+	/* A name that another object took. */
+	CALL(chdir, base);
+	CALL(mkdir, "d", 0700);
+	CALL(openat, d, "g", O_RDONLY, 0);
+	CALL(openat, AT_FDCWD, "d/g", O_RDONLY, 0);
+}
+
+/* ---- who may, and as what it is made ---- */
+
+static void masks(void)
+{
+	static const mode_t all[] = { 0, 022, 077, 0777, 0123 };
+
+	for (int i = 0; i < 5; i++) {
+		CALL(umask, all[i]);
+		CALL(close, (int)CALL(open, "new", O_WRONLY | O_CREAT | O_EXCL, 0777));
+		CALL(close, (int)CALL(creat, "new2", 06666));
+		CALL(mkdir, "newd", 01777);
+		CALL(mknod, "newp", S_IFIFO | 0666, 0);
+		look("new"), look("new2"), look("newd"), look("newp");
+		CALL(unlink, "new"), CALL(unlink, "new2"), CALL(unlink, "newp"),
+			CALL(rmdir, "newd");
+	}
+	/* Another thread's is the same, another process's is its own. */
+	CALL(umask, 027);
+	fflush(stdout);
+	if (!fork()) {
+		CALL(umask, 0);
+		fflush(stdout);
+		_exit(0);
+	}
+	wait(NULL);
+	CALL(mkdir, "after", 0777);
+	look("after");
+	CALL(chmod, "d", 02755);
+	CALL(mkdir, "d/inherits", 0755);
+	CALL(close, (int)CALL(open, "d/inherits-not", O_CREAT | O_WRONLY, 02755));
+	look("d"), look("d/inherits"), look("d/inherits-not");
+	CALL(chmod, "e", 01777);
+	CALL(close, (int)CALL(open, "e/mine", O_CREAT | O_WRONLY, 0666));
+	CALL(rename, "e/mine", "e/still");
+	CALL(unlink, "e/still");
+	CALL(chmod, "x", 04755);
+	look("x");
+	{
+		int fd = CALL(open, "x", O_WRONLY | O_APPEND, 0);
+
+		CALL(write, fd, "#", 1);
+		look("x");
+		CALL(fchmod, fd, 06755);
+		CALL(ftruncate, fd, 5L);
+		look("x");
+		CALL(fchmod, fd, 06755);
+		CALL(truncate, "x", 3L);
+		look("x");
+		CALL(fchmod, fd, 06755);
+		CALL(fchown, fd, getuid(), getgid());
+		look("x");
+	}
+	CALL(chown, "f", 0, -1);
+	CALL(chown, "f", -1, 0);
+	CALL(chown, "f", 12345, 12345);
+	CALL(chmod, "f", 0170644);
+	look("f");
+}
+
+static void permissions(void)
+{
+	CALL(chmod, "d", 0);
+	look("d/g");
+	CALL(open, "d", O_RDONLY, 0);
+	CALL(open, "d/g", O_RDONLY, 0);
+	CALL(open, "d", O_PATH, 0);
+	CALL(openat, 3, "g", O_RDONLY, 0);
+	CALL(chdir, "d");
+	CALL(chmod, "d", 0100);
+	CALL(open, "d", O_RDONLY, 0);
+	CALL(open, "d/g", O_RDONLY, 0);
+	CALL(chdir, "d");
+	CALL(open, ".", O_RDONLY, 0);
+	CALL(open, "g", O_WRONLY, 0);
+	CALL(unlink, "g");
+	CALL(chdir, base);
+	CALL(chmod, "d", 0400);
+	look_list("d");
+	look("d/g");
+	CALL(chmod, "d", 0500);
+	CALL(unlink, "d/g");
+	CALL(open, "d/new", O_CREAT | O_WRONLY, 0600);
+	CALL(open, "d/g", O_CREAT | O_WRONLY, 0600);
+	CALL(mkdir, "d/deep", 0700);
+	CALL(mkdir, "d/new", 0700);
+	CALL(rename, "d/g", "e/g");
+	CALL(rename, "f", "d/f");
+	CALL(rename, "d/deep", "d/g");
+	CALL(access, "d", R_OK | X_OK);
+	CALL(access, "d", W_OK);
+	CALL(faccessat2, AT_FDCWD, "d/g", W_OK, AT_EACCESS);
+	CALL(chmod, "d", 0755);
+	/* Held from before. */
+	{
+		int d = CALL(open, "d", O_RDONLY, 0);
+
+		CALL(chmod, "d", 0);
+		CALL(openat, d, "g", O_RDONLY, 0);
+		CALL(openat, d, ".", O_RDONLY, 0);
+		CALL(newfstatat, d, "", &st, AT_EMPTY_PATH);
+		CALL(getdents64, d, buffer, 24L);
+		CALL(fchdir, d);
+		CALL(fchmod, d, 0755);
+		CALL(openat, d, "g", O_RDONLY, 0);
+	}
+}
+
+/* ---- listings ---- */
+
+static void listings(void)
+{
+	char name[64], *names = calloc(3000, 1);
+	long offsets[3002];
+	int n = 0, fd, fd2, seen = 0;
+	DIR *dir;
+	struct dirent *d;
+
+	CALL(mkdir, "many", 0755);
+	CALL(chdir, "many");
+	for (int i = 0; i < 3000; i++) {
+		snprintf(name, sizeof(name), "a-name-of-some-length-%d", i);
+		close(open(name, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	}
+	dir = opendir(".");
+	for (n = 0; n < 3002 && (d = readdir(dir)); n++) {
+		offsets[n] = telldir(dir);
+		if (d->d_name[0] == 'a')
+			names[atoi(strrchr(d->d_name, '-') + 1)]++;
+		seen++;
+	}
+	say("seen %d, end %d", seen, readdir(dir) == NULL);
+	n = 0;
+	for (int i = 0; i < 3000; i++)
+		n += names[i] == 1;
+	say("each once: %d", n);
+	/* Back to where we have been: the next name is the one that came next. */
+	n = 0;
+	for (int i = 2990; i > 0; i -= 97) {
+		char first[64], second[64];
+
+		seekdir(dir, offsets[i]);
+		d = readdir(dir);
+		snprintf(first, sizeof(first), "%.60s", d ? d->d_name : "end");
+		rewinddir(dir);
+		readdir(dir);
+		seekdir(dir, offsets[i]);
+		d = readdir(dir);
+		snprintf(second, sizeof(second), "%.60s", d ? d->d_name : "end");
+		n += !strcmp(first, second) && telldir(dir) == offsets[i + 1];
+	}
+	say("telldir and seekdir agree: %d", n);
+	/* Removing while reading, as rm -r does. */
+	rewinddir(dir);
+	n = 0;
+	while ((d = readdir(dir)))
+		if (d->d_name[0] == 'a')
+			n += unlinkat(dirfd(dir), d->d_name, 0) == 0;
+	say("removed %d", n);
+	look_list(".");
+	closedir(dir);
+	/* Two descriptors of one open directory have one position, two opens have two. */
+	CALL(chdir, "../d");
+	fd = CALL(open, ".", O_RDONLY | O_DIRECTORY, 0);
+	fd2 = CALL(dup, fd);
+	CALL(getdents64, fd, buffer, 8L);
+	CALL(getdents64, fd, buffer, 0L);
+	CALL(getdents64, fd, NULL, 1000L);
+	n = syscall(SYS_getdents64, fd, buffer, sizeof(buffer)) > 0;
+	say("read %d", n);
+	CALL(getdents64, fd2, buffer, sizeof(buffer));
+	CALL(lseek, fd2, 0L, SEEK_SET);
+	say("read again %d", syscall(SYS_getdents64, fd, buffer, sizeof(buffer)) > 0);
+	CALL(lseek, fd, -1L, SEEK_SET);
+	CALL(lseek, fd, 0L, 77);
+	CALL(getdents, fd, buffer, 0L);
+	CALL(read, fd, buffer, 10);
+	CALL(write, fd, buffer, 10);
+	CALL(pread64, fd, buffer, 10L, 0L);
+	CALL(fsync, fd);
+	CALL(fdatasync, fd);
+	CALL(syncfs, fd);
+	CALL(ftruncate, fd, 0L);
+	CALL(flock, fd, LOCK_EX | LOCK_NB);
+	CALL(flock, fd2, LOCK_EX | LOCK_NB);
+	CALL(ioctl, fd, FS_IOC_GETVERSION, NULL);
+	CALL(fcntl, fd, F_SETFL, O_NONBLOCK);
+	look_fd(fd), look_fd(fd2);
+	CALL(fcntl, fd, F_SETFD, FD_CLOEXEC);
+	look_fd(fd);
+	CALL(fgetxattr, fd, "user.x", buffer, 1L);
+	CALL(fsetxattr, fd, "user.x", "1", 1L, 0);
+	CALL(fgetxattr, fd, "user.x", buffer, 1L);
+	CALL(fremovexattr, fd, "user.x");
+	CALL(futimesat, fd, NULL, NULL);
+	CALL(utimensat, fd, NULL, NULL, 0);
+	CALL(fchmod, fd, 0711);
+	CALL(fchown, fd, -1, -1);
+	look_fd(fd);
+	fflush(stdout);
+	/* A child has the same one. */
+	if (!fork()) {
+		CALL(lseek, fd, 0L, SEEK_SET);
+		CALL(openat, fd, "g", O_RDONLY, 0);
+		CALL(fchdir, fd);
+		look("g");
+		fflush(stdout);
+		_exit(0);
+	}
+	wait(NULL);
+	say("read by the parent %d", syscall(SYS_getdents64, fd, buffer, sizeof(buffer)) > 0);
+	/* A directory that is no more. */
+	CALL(chdir, base);
+	fd = CALL(open, "e", O_RDONLY, 0);
+	CALL(rmdir, "e");
+	CALL(getdents64, fd, buffer, sizeof(buffer));
+	CALL(fstat, fd, &st);
+	CALL(openat, fd, ".", O_RDONLY, 0);
+	CALL(openat, fd, "..", O_RDONLY, 0);
+	free(names);
+}
+
+/* ---- arguments at the edge ---- */
+
+static char *at_the_end_of_memory(const char *path)
+{
+	size_t page = sysconf(_SC_PAGESIZE), n = strlen(path) + 1;
+	char *p = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	munmap(p + page, page);
+	return memcpy(p + page - n, path, n);
+}
+
+static void memory(void)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+	char *bad = (char *)16, *kernel = (char *)0xffff888000000000,
+	     *f = at_the_end_of_memory("f");
+	char *cut =
+		mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *read_only = mmap(NULL, page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *hidden = mmap(NULL, page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *across;
+
+	memset(cut, 'a', page);
+	munmap(cut + page, page);
+	CALL(close, (int)CALL(open, f, O_RDONLY, 0));
+	CALL(stat, f, &st);
+	CALL(open, bad, O_RDONLY, 0);
+	CALL(open, NULL, O_RDONLY, 0);
+	CALL(open, kernel, O_RDONLY, 0);
+	CALL(open, hidden, O_RDONLY, 0);
+	CALL(open, cut + page - 3, O_RDONLY, 0); /* "aaa" and no end */
+	CALL(open, read_only, O_RDONLY, 0);      /* "" */
+	CALL(stat, bad, &st);
+	CALL(stat, "f", bad);
+	CALL(stat, "f", NULL);
+	CALL(stat, "f", read_only);
+	CALL(stat, "missing", bad);
+	CALL(statx, AT_FDCWD, "f", 0, STATX_TYPE, bad);
+	CALL(statx, AT_FDCWD, bad, 0, STATX_TYPE, &stx);
+	CALL(newfstatat, AT_FDCWD, "f", kernel, 0);
+	CALL(newfstatat, 99, bad, &st, 0);
+	CALL(readlink, "l", bad, 10L);
+	CALL(readlink, "l", buffer, 0L);
+	CALL(readlink, "l", buffer, -1L);
+	CALL(readlink, "f", bad, 10L);
+	CALL(readlink, bad, buffer, 10L);
+	CALL(access, bad, R_OK);
+	CALL(access, NULL, 99);
+	CALL(mkdir, bad, 0700);
+	CALL(rename, "f", bad);
+	CALL(rename, bad, "f");
+	CALL(rename, bad, hidden);
+	CALL(link, "f", hidden);
+	CALL(symlink, bad, "new");
+	CALL(symlink, "x", bad);
+	CALL(symlink, "", "new");
+	CALL(unlink, bad);
+	CALL(rmdir, bad);
+	CALL(chdir, bad);
+	CALL(chmod, bad, 0600);
+	CALL(chown, bad, -1, -1);
+	CALL(truncate, bad, 0L);
+	CALL(statfs, bad, &sfs);
+	CALL(statfs, "f", bad);
+	CALL(utimensat, AT_FDCWD, bad, NULL, 0);
+	CALL(utimensat, AT_FDCWD, "f", bad, 0);
+	CALL(utime, "f", bad);
+	CALL(utimes, "f", bad);
+	CALL(setxattr, bad, "user.a", "v", 1L, 0);
+	CALL(setxattr, "f", bad, "v", 1L, 0);
+	CALL(setxattr, "f", "user.a", bad, 1L, 0);
+	CALL(setxattr, "f", "user.a", bad, 0L, 0);
+	CALL(getxattr, "f", "user.a", bad, 0L);
+	CALL(getxattr, "f", "user.a", bad, 10L);
+	CALL(listxattr, "f", bad, 100L);
+	CALL(listxattr, "f", bad, 0L);
+	CALL(getcwd, bad, 1000L);
+	CALL(execve, bad, NULL, NULL);
+	CALL(openat2, AT_FDCWD, "f", bad, sizeof(struct open_how));
+	CALL(openat2, AT_FDCWD, "f", &((struct open_how){ .flags = O_RDONLY }), 8L);
+	CALL(openat2, AT_FDCWD, bad, &((struct open_how){ .flags = O_RDONLY }),
+	     sizeof(struct open_how));
+	CALL(openat2, AT_FDCWD, "f", &((struct open_how){ .mode = 0600 }), sizeof(struct open_how));
+	{
+		struct {
+			struct open_how how;
+			uint64_t more;
+		} later = { { .flags = O_RDONLY }, 0 }, unknown = { { .flags = O_RDONLY }, 1 };
+
+		CALL(close, (int)CALL(openat2, AT_FDCWD, "f", &later, sizeof(later)));
+		CALL(openat2, AT_FDCWD, "f", &unknown, sizeof(unknown));
+	}
+	CALL(bind, socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), bad, 10);
+	CALL(connect, 3, bad, 10);
+	/* A path over a page boundary. */
+	across = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memcpy(across + page - 2, "d/deep/x", 9);
+	CALL(stat, across + page - 2, &st);
+	say("  %s", describe(&st));
+	mprotect(across + page, page, PROT_NONE);
+	CALL(stat, across + page - 2, &st);
+	look("f");
+}
+
+static void long_paths(void)
+{
+	static char path[3 * 4096];
+	static const int lengths[] = { 4000, 4094, 4095, 4096, 4097, 5000 };
+	int depth = 0;
+
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(*lengths); i++) {
+		memset(path, 0, sizeof(path));
+		for (int n = 0; n < lengths[i] - 1; n++)
+			path[n] = n & 1 ? '/' : '.';
+		path[lengths[i] - 1] = 'f';
+		if (!(lengths[i] & 1))
+			path[lengths[i] - 2] = '/';
+		say("length %zu", strlen(path));
+		CALL(access, path, R_OK);
+		CALL(stat, path, &st);
+		CALL(open, path, O_RDONLY, 0);
+		CALL(rename, path, path);
+		CALL(symlink, path, "long-link");
+		CALL(readlink, "long-link", path, sizeof(path));
+		CALL(unlink, "long-link");
+	}
+	CALL(close_range, 3, ~0U, 0);
+	/* As deep as a path can say; what lies deeper has no name inside. */
+	memset(path, 0, sizeof(path));
+	memset(path, 'a', 200);
+	while (depth < 15 && mkdir(path, 0700) == 0 && chdir(path) == 0)
+		depth++;
+	say("depth %d", depth);
+	say("getcwd %d", syscall(SYS_getcwd, buffer, sizeof(buffer)) > 3000);
+	CALL(getcwd, buffer, 3000L);
+	put("bottom", "deep down\n", 0600);
+	text("bottom");
+	look("..");
+	CALL(open, ".", O_RDONLY, 0);
+	CALL(newfstatat, 3, "bottom", &st, 0);
+	CALL(unlink, "bottom");
+	for (int i = 0; i < depth; i++)
+		if (chdir("..") < 0 || rmdir(path) < 0) {
+			say("at %d: %s", i, error_name(errno));
+			break;
+		}
+	look("f");
+	/* Links upon links. */
+	for (int i = 0; i < 45; i++) {
+		char from[16], to[16];
+
+		snprintf(from, sizeof(from), "c%d", i);
+		snprintf(to, sizeof(to), i ? "c%d" : "f", i - 1);
+		must(symlink(to, from) == 0, from);
+	}
+	CALL(access, "c38", R_OK);
+	CALL(access, "c39", R_OK);
+	CALL(access, "c40", R_OK);
+	CALL(access, "c41", R_OK);
+	CALL(open, "c44", O_RDONLY, 0);
+	CALL(open, "c44", O_PATH | O_NOFOLLOW, 0);
+}
+
+/* ---- attributes ---- */
+
+static void show_times(const char *path)
+{
+	if (syscall(SYS_lstat, path, &st) < 0)
+		say("  %s: %s", path, error_name(errno));
+	else
+		say("  %s atime %s mtime %s", path,
+		    st.st_atim.tv_sec > 1600000000 ? "now"
+		    : st.st_atim.tv_sec == 1000    ? "1000"
+						   : "?",
+		    st.st_mtim.tv_sec > 1600000000 ? "now"
+		    : st.st_mtim.tv_sec == 2000    ? "2000"
+						   : "?");
+	if (st.st_atim.tv_sec < 1600000000 && st.st_atim.tv_sec != 1000)
+		say("  %ld.%09ld", st.st_atim.tv_sec, st.st_atim.tv_nsec);
+}
+
+static void times(void)
+{
+	struct timespec set[2] = { { 1000, 111 }, { 2000, 222 } },
+			now[2] = { { 0, UTIME_NOW }, { 0, UTIME_NOW } };
+	struct timespec omit[2] = { { 0, UTIME_OMIT }, { 0, UTIME_OMIT } };
+	struct timespec mixed[2] = { { 1000, 5 }, { 77, UTIME_OMIT } },
+			mixed2[2] = { { 0, UTIME_OMIT }, { 2000, 5 } };
+	struct timespec wrong[2] = { { 0, 1000000000 }, { 0, 0 } },
+			minus[2] = { { -5, 7 }, { 2000, 0 } };
+	struct timeval wrong_us[2] = { { 0, 1000000 }, { 0, 0 } };
+	int fd = CALL(open, "f", O_RDONLY, 0);
+
+	CALL(utimensat, AT_FDCWD, "f", set, 0), show_times("f");
+	CALL(utimensat, AT_FDCWD, "f", omit, 0), show_times("f");
+	CALL(utimensat, AT_FDCWD, "f", now, 0), show_times("f");
+	CALL(utimensat, AT_FDCWD, "f", mixed, 0), show_times("f");
+	CALL(utimensat, AT_FDCWD, "f", mixed2, 0), show_times("f");
+	CALL(utimensat, AT_FDCWD, "f", NULL, 0), show_times("f");
+	CALL(utimensat, AT_FDCWD, "f", wrong, 0);
+	CALL(utimensat, AT_FDCWD, "missing", omit, 0);
+	CALL(utimensat, AT_FDCWD, "missing", wrong, 0);
+	CALL(utimensat, AT_FDCWD, "f", set, 0x1);
+	CALL(utimensat, AT_FDCWD, "f", minus, 0), show_times("f");
+	CALL(utimensat, fd, NULL, set, 0), show_times("f");
+	CALL(utimensat, fd, "", set, AT_EMPTY_PATH);
+	CALL(utimensat, fd, NULL, set, AT_SYMLINK_NOFOLLOW);
+	CALL(utimensat, AT_FDCWD, "l", set, AT_SYMLINK_NOFOLLOW), show_times("l"), show_times("f");
+	CALL(utimensat, AT_FDCWD, "dangling", set, AT_SYMLINK_NOFOLLOW), show_times("dangling");
+	CALL(utimensat, AT_FDCWD, "dangling", set, 0);
+	CALL(utimes, "f", wrong_us);
+	CALL(futimesat, fd, NULL, NULL);
+	CALL(utimensat, AT_FDCWD, "ro", set, 0), show_times("ro");
+	CALL(utimensat, AT_FDCWD, "none", NULL, 0);
+	CALL(utimensat, AT_FDCWD, "d", set, 0), show_times("d");
+	CALL(utimensat, AT_FDCWD, "fifo", set, 0), show_times("fifo");
+}
+
+static void statx_masks(void)
+{
+	static const struct {
+		const char *text;
+		unsigned mask;
+	} masks[] = {
+#define M(m) { #m, m }
+		M(0),
+		M(STATX_TYPE),
+		M(STATX_MODE),
+		M(STATX_NLINK),
+		M(STATX_SIZE),
+		M(STATX_BLOCKS),
+		M(STATX_BTIME),
+		M(STATX_ALL),
+		M(STATX_BASIC_STATS),
+		M(STATX__RESERVED),
+		M(0x40000000),
+	};
+	int fd = CALL(open, "f", O_RDONLY, 0);
+
+	for (size_t i = 0; i < sizeof(masks) / sizeof(*masks); i++) {
+		long result = syscall(SYS_statx, AT_FDCWD, "f", 0, masks[i].mask, &stx);
+
+		printf("statx %s", masks[i].text);
+		show("", result);
+		if (!result)
+			/* More than was asked for is allowed. */
+			say("  all that was asked for %d; size %llu blocks %llu blksize %u",
+			    (stx.stx_mask & masks[i].mask & (STATX_BASIC_STATS | STATX_BTIME)) ==
+				    (masks[i].mask & (STATX_BASIC_STATS | STATX_BTIME)),
+			    stx.stx_size, stx.stx_blocks, stx.stx_blksize);
+	}
+	CALL(statx, AT_FDCWD, "f", AT_STATX_FORCE_SYNC, STATX_ALL, &stx);
+	CALL(statx, AT_FDCWD, "f", AT_STATX_FORCE_SYNC | AT_STATX_DONT_SYNC, STATX_ALL, &stx);
+	CALL(statx, AT_FDCWD, "f", 0x4, STATX_ALL, &stx);
+	CALL(statx, fd, "", AT_EMPTY_PATH, STATX_ALL, &stx);
+	CALL(statx, fd, "", 0, STATX_ALL, &stx);
+	CALL(statx, fd, NULL, AT_EMPTY_PATH, STATX_ALL, &stx);
+	CALL(statx, fd, NULL, 0, STATX_ALL, &stx);
+	/* One object, one identity, however it was reached. */
+	{
+		struct stat a, b, c;
+
+		syscall(SYS_stat, "f", &a);
+		fstat(fd, &b);
+		syscall(SYS_lstat, "hard", &c);
+		say("device and inode by path and by descriptor: %d",
+		    a.st_dev == b.st_dev && a.st_ino == b.st_ino);
+		say("and by another name: %d", a.st_dev == c.st_dev && a.st_ino == c.st_ino);
+		syscall(SYS_statx, AT_FDCWD, "f", 0, STATX_ALL, &stx);
+		say("statx: %d",
+		    stx.stx_ino == a.st_ino &&
+			    a.st_dev == ((stx.stx_dev_major << 8) | (stx.stx_dev_minor & 255)));
+		fd = open("d", O_RDONLY | O_CLOEXEC);
+		fstat(fd, &a);
+		syscall(SYS_stat, "d/.", &b);
+		say("directory: %d", a.st_dev == b.st_dev && a.st_ino == b.st_ino);
+		syscall(SYS_stat, "d/..", &a);
+		syscall(SYS_stat, ".", &b);
+		say("..: %d", a.st_dev == b.st_dev && a.st_ino == b.st_ino);
+	}
+}
+
+static void extended_attributes(void)
+{
+	static char big[70000];
+	int fd = CALL(open, "f", O_RDONLY, 0);
+	char name[300];
+
+	memset(big, 'v', sizeof(big));
+	memset(name, 'n', sizeof(name));
+	memcpy(name, "user.", 5);
+	name[255] = '\0';
+	CALL(setxattr, "f", "user.one", "value", 5L, XATTR_CREATE);
+	CALL(setxattr, "f", "user.one", "value", 5L, XATTR_CREATE);
+	CALL(setxattr, "f", "user.one", "other", 5L, XATTR_REPLACE);
+	CALL(setxattr, "f", "user.two", "value", 5L, XATTR_REPLACE);
+	CALL(setxattr, "f", "user.empty", "", 0L, 0);
+	CALL(setxattr, "f", "user.flags", "", 0L, 4);
+	CALL(setxattr, "f", "user.", "v", 1L, 0);
+	CALL(setxattr, "f", "", "v", 1L, 0);
+	CALL(setxattr, "f", "user", "v", 1L, 0);
+	CALL(setxattr, "f", name, "v", 1L, 0);
+	name[255] = 'n', name[256] = '\0';
+	CALL(setxattr, "f", name, "v", 1L, 0);
+	CALL(setxattr, "f", "user.big", big, 3000L, 0);
+	CALL(setxattr, "f", "user.huge", big, 65537L, 0);
+	CALL(setxattr, "f", "trusted.x", "v", 1L, 0);
+	CALL(setxattr, "f", "security.x", "v", 1L, 0);
+	CALL(setxattr, "f", "system.x", "v", 1L, 0);
+	CALL(lsetxattr, "l", "user.x", "v", 1L, 0);
+	CALL(setxattr, "l", "user.through", "v", 1L, 0);
+	CALL(setxattr, "ro", "user.x", "v", 1L, 0);
+	CALL(setxattr, "fifo", "user.x", "v", 1L, 0);
+	CALL(getxattr, "f", "user.one", buffer, sizeof(buffer));
+	say("  %.5s", buffer);
+	CALL(getxattr, "f", "user.one", buffer, 3L);
+	CALL(getxattr, "f", "user.one", NULL, 0L);
+	CALL(getxattr, "f", "user.empty", buffer, 10L);
+	CALL(getxattr, "f", "user.missing", buffer, 10L);
+	CALL(lgetxattr, "l", "user.one", buffer, 10L);
+	CALL(getxattr, "none", "user.one", buffer, 10L);
+	CALL(fgetxattr, fd, "user.through", buffer, 10L);
+	CALL(fsetxattr, fd, "user.fd", "v", 1L, 0);
+	CALL(listxattr, "f", NULL, 0L);
+	CALL(listxattr, "f", buffer, 5L);
+	{
+		long n = CALL(listxattr, "f", buffer, sizeof(buffer));
+
+		for (char *p = buffer; p < buffer + n; p += strlen(p) + 1)
+			say("  %.20s", p);
+	}
+	CALL(llistxattr, "l", buffer, sizeof(buffer));
+	CALL(flistxattr, fd, buffer, sizeof(buffer));
+	CALL(removexattr, "f", "user.one");
+	CALL(removexattr, "f", "user.one");
+	CALL(lremovexattr, "hard", "user.empty");
+	CALL(fremovexattr, fd, "user.fd");
+	CALL(listxattr, "f", NULL, 0L);
+	CALL(setxattr, "d", "user.d", "v", 1L, 0);
+	CALL(getxattr, "d/.", "user.d", buffer, 10L);
+	CALL(getxattr, "f", "system.posix_acl_access", buffer, sizeof(buffer));
+}
+
+/* ---- descriptors that are given ---- */
+
+static void descriptors(void)
+{
+	int a, b;
+
+	/* The lowest one, always. */
+	a = CALL(open, "f", O_RDONLY, 0);
+	b = CALL(open, "d", O_RDONLY, 0);
+	CALL(close, a);
+	CALL(open, "d/g", O_RDONLY, 0);
+	CALL(close, b);
+	CALL(open, "e", O_PATH, 0);
+	CALL(close, 3), CALL(close, 4);
+	/* Append, and two positions. */
+	a = CALL(open, "f", O_WRONLY | O_APPEND, 0);
+	b = CALL(open, "f", O_RDWR, 0);
+	CALL(write, a, "one\n", 4);
+	CALL(write, b, "two\n", 4);
+	CALL(write, a, "three\n", 6);
+	CALL(lseek, a, 0L, SEEK_CUR);
+	CALL(lseek, b, 0L, SEEK_CUR);
+	text("f");
+	CALL(fcntl, b, F_SETFL, O_APPEND);
+	CALL(write, b, "four\n", 5);
+	text("f");
+	CALL(fcntl, a, F_SETFL, 0);
+	look_fd(a);
+	CALL(read, a, buffer, 1);
+	CALL(write, (int)CALL(open, "f", O_RDONLY, 0), "x", 1);
+	CALL(fallocate, b, 0, 0L, 10000L);
+	look("f");
+	CALL(copy_file_range, 5, NULL, b, NULL, 3L, 0);
+	CALL(sendfile, b, 5, NULL, 3L);
+	CALL(flock, a, LOCK_EX | LOCK_NB);
+	CALL(flock, b, LOCK_EX | LOCK_NB);
+	CALL(fcntl, a, F_SETLK, &((struct flock){ .l_type = F_WRLCK }));
+	CALL(fcntl, b, F_OFD_SETLK, &((struct flock){ .l_type = F_WRLCK }));
+	CALL(fcntl, b, F_SETLEASE, F_WRLCK);
+	CALL(close_range, 3, ~0U, 0);
+	CALL(open, "f", O_RDONLY | O_NOATIME, 0);
+	CALL(open, "ro", O_RDONLY | O_NOATIME, 0);
+	/* With no descriptor left. */
+	CALL(close_range, 3, ~0U, 0);
+	for (int i = 3; i < 20; i++)
+		must(dup(0) == i, "dup");
+	CALL(prlimit64, 0, 7 /* RLIMIT_NOFILE */, &((uint64_t[2]){ 20, 20 }), NULL);
+	CALL(open, "f", O_RDONLY, 0);
+	CALL(open, "new", O_RDWR | O_CREAT, 0600);
+	look("new");
+	CALL(open, "missing", O_RDONLY, 0);
+	CALL(open, "d", O_RDONLY, 0);
+	CALL(close, 7);
+	CALL(open, "f", O_RDONLY, 0);
+	CALL(open, "f", O_RDONLY, 0);
+}
+
+static void watching(void)
+{
+	int in = CALL(inotify_init1, IN_NONBLOCK | IN_CLOEXEC);
+	long n;
+
+	CALL(inotify_add_watch, in, "d", IN_CREATE | IN_DELETE | IN_MODIFY | IN_MOVE);
+	CALL(inotify_add_watch, in, "f", IN_MODIFY | IN_ATTRIB);
+	CALL(inotify_add_watch, in, "missing", IN_MODIFY);
+	CALL(inotify_add_watch, in, "none", IN_MODIFY);
+	CALL(inotify_add_watch, in, "f", IN_MODIFY | IN_ONLYDIR);
+	CALL(inotify_add_watch, in, "f", 0);
+	CALL(inotify_add_watch, 99, "f", IN_MODIFY);
+	CALL(inotify_add_watch, 0, "f", IN_MODIFY);
+	CALL(inotify_add_watch, in, "l", IN_MODIFY | IN_DONT_FOLLOW);
+	CALL(inotify_add_watch, in, (char *)16, IN_MODIFY);
+	CALL(mkdir, "d/new", 0700);
+	CALL(rename, "d/g", "d/h");
+	CALL(rmdir, "d/new");
+	CALL(truncate, "f", 0L);
+	n = read(in, buffer, sizeof(buffer));
+	for (long at = 0; at < n;) {
+		struct inotify_event *e = (struct inotify_event *)(buffer + at);
+
+		say("  watch %d mask %x %s", e->wd, e->mask, e->len ? e->name : "");
+		at += sizeof(*e) + e->len;
+	}
+	CALL(inotify_rm_watch, in, 1);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} sections[] = {
+#define S(name)             \
+	{                   \
+#name, name \
+	}
+	S(dirfd_relative),
+	S(path_descriptors),
+	S(unnamed),
+	S(unlinked_but_open),
+	S(directories_that_move),
+	S(masks),
+	S(permissions),
+	S(listings),
+	S(memory),
+	S(long_paths),
+	S(times),
+	S(statx_masks),
+	S(extended_attributes),
+	S(descriptors),
+	S(watching),
+};
+
+int main(int argc, char **argv)
+{
+	if (argc < 2 || chdir(argv[1]) < 0) {
+		fprintf(stderr, "usage: conformance_calls DIRECTORY [SECTION...]\n");
+		return 2;
+	}
+	for (size_t i = 0; i < sizeof(sections) / sizeof(*sections); i++) {
+		bool wanted = argc == 2;
+		int status;
+
+		for (int a = 2; a < argc; a++)
+			wanted |= !strcmp(argv[a], sections[i].name);
+		if (!wanted)
+			continue;
+		say("---- %s", sections[i].name);
+		fflush(stdout);
+		if (!fork()) {
+			must(mkdir(sections[i].name, 0755) == 0 && chdir(sections[i].name) == 0,
+			     sections[i].name);
+			syscall(SYS_close_range, 3, ~0U, 0);
+			make_tree();
+			sections[i].run();
+			fflush(stdout);
+			fchmodat(AT_FDCWD, base, 0700, 0);
+			if (chdir(base) == 0) {
+				chmod("shut", 0700);
+				chmod("d", 0700);
+			}
+			_exit(0);
+		}
+		wait(&status);
+		say("---- %s: status %d", sections[i].name, status);
+	}
+	return 0;
+}
