@@ -62,7 +62,7 @@ COMPLETION := scripts/gofer.bash-completion
 SOURCES := $(wildcard common/*.c proto/*.c server/*.c server/fs/*.c client/*.c client/cache/*.c client/run/*.c client/cli/*.c client/stress/*.c)
 HEADERS := $(wildcard common/*.h proto/*.h server/*.h server/fs/*.h client/*.h client/cache/*.h client/run/*.h client/cli/*.h client/stress/*.h)
 TEST_SOURCES := $(wildcard tests/*/*.c tests/*/*.h tests/stress/twin/*.c)
-SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh tests/fuzz/run tests/fuzz/minimise tests/fuzz/coverage tests/bench/run_programs .ci/run)
+SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh tests/fuzz/run tests/fuzz/minimise tests/fuzz/coverage .ci/run)
 
 .PHONY: all programs unit-programs test-programs man clean help demo test check check-asan check-ubsan check-tsan check-valgrind \
         check-noopenat2 check-programs security-matrix bench bench-run stress coverage lint format format-check install uninstall deps
@@ -270,7 +270,7 @@ bench: ## Latency as ratios: against the native call and against a bare ping-pon
 bench-run: ## Programs under gofer run beside native, bubblewrap and gVisor: a table of ratios
 	@scripts/install-deps build bench
 	+@$(MAKE) all test-programs
-	@GOFER=$(abspath $(BUILD)/gofer) BUILD=$(abspath $(BUILD)) tests/bench/run_programs $(BENCH_RUN)
+	@GOFER=$(abspath $(BUILD)/gofer) BUILD=$(abspath $(BUILD)) $(BENCH_RUN)
 
 # Confined processes can write no counters: what only they do (confinement, the monitor) counts as not reached.
 coverage: ## Lines and branches that the tests reach (gcovr)
