@@ -194,19 +194,6 @@ static int do_bind(const struct init *in, const struct inside_request *request, 
 	return r;
 }
 
-static int do_peer(const struct init *in, int sock)
-{
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-
-	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-		return -errno;
-	/* Processes outside of our process namespace have no number in it. */
-	if (peer.pid <= 0)
-		return 0;
-	return in->proc < 0 ? 1 : children_descends(in->proc, peer.pid);
-}
-
 /* False when the supervisor is gone. */
 static bool serve_request(const struct init *in)
 {
@@ -228,10 +215,8 @@ static bool serve_request(const struct init *in)
 		answer = kill(-in->program, SIGCONT) < 0 ? -errno : 0;
 	else if (with.fd < 0)
 		answer = -EBADF;
-	else if (request.op == INSIDE_OP_BIND)
-		answer = do_bind(in, &request, with.fd);
 	else
-		answer = do_peer(in, with.fd);
+		answer = do_bind(in, &request, with.fd);
 	fd_close(with.fd);
 	return packet_send(in->args->control, &(struct iovec){ &answer, sizeof(answer) }, 1, -EBADF,
 			   0) == 0;

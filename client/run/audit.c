@@ -169,7 +169,9 @@ void audit_line(struct audit *a, const struct audit_event *event)
 		put_text(a, "to", event->to);
 	if (event->fs)
 		put_text(a, "fs", event->fs);
-	if (event->result == 0)
+	if (event->native)
+		put(a, ", \"result\": \"native\"");
+	else if (event->result == 0)
 		put(a, ", \"result\": 0");
 	else
 		put(a, ", \"result\": \"%s\"", errno_name(-event->result));

@@ -5,13 +5,14 @@
  *      "fs": "v1", "result": "EACCES", "micros": 41}
  *     {"time": 1700000001.000002, "dropped": 1234}
  *
- * `result` is 0 or the name of an errno; "to" is the second path of rename and the like. Bytes of a
+ * `result` is 0, the name of an errno, or "native" where the kernel was let decide; "to" is the second path of rename and the like. Bytes of a
  * path or a comm that are no printable UTF-8, and the backslash, are written \xNN (which in JSON
  * has two backslashes). What a flood of calls would write beyond AUDIT_BYTES_PER_SECOND is dropped
  * and counted, as is what a pipe or a disk does not take: nothing here waits.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -30,6 +31,7 @@ struct audit_event {
 	const char *to;   /* NULL: no second one */
 	const char *fs;   /* NULL: in no volume */
 	int result;       /* 0 or -errno */
+	bool native;      /* the kernel went on with it, and decides */
 	uint64_t micros;
 };
 

@@ -311,13 +311,6 @@ int cage_bind(struct cage *cage, int sock, int cwd_fd, mode_t umask, const struc
 	return ask(cage, &request, sock, cwd_fd);
 }
 
-int cage_peer_inside(struct cage *cage, int sock)
-{
-	const struct inside_request request = { .op = INSIDE_OP_PEER };
-
-	return ask(cage, &request, sock, -EBADF);
-}
-
 /* ---- the end ---- */
 
 /* What execve(2) said, if it failed: the line is closed by then, whoever held it is dead or another program. */

@@ -89,8 +89,3 @@ int cage_has(const struct cage *cage, pid_t pid);
  */
 int cage_bind(struct cage *cage, int sock, int cwd_fd, mode_t umask, const struct sockaddr_un *addr,
 	      socklen_t len);
-/*
- * Whether the listening peer of a connected Unix stream socket belongs to the sandbox: 1, 0, -errno. Where it cannot be told (its process is gone, and
- * there is no process namespace), it does not.
- */
-int cage_peer_inside(struct cage *cage, int sock);

@@ -81,8 +81,3 @@ int children_below(int proc, pid_t pid, pid_t ancestor)
 	}
 	return 0;
 }
-
-int children_descends(int proc, pid_t pid)
-{
-	return children_below(proc, pid, getpid());
-}

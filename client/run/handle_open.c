@@ -142,7 +142,7 @@ static bool seems_fifo(const struct call *c, const struct path_arg *p)
 /* Whether what is asked for is no more than what the descriptor can do already. */
 static bool within(int had, int flags)
 {
-	return !(had & O_PATH) &&
+	return !(had & O_PATH) && !((flags & O_TRUNC) && (had & O_ACCMODE) == O_RDONLY) &&
 	       ((had & O_ACCMODE) == O_RDWR || (had & O_ACCMODE) == (flags & O_ACCMODE));
 }
 

@@ -29,9 +29,7 @@ int inside_drop_privileges(void);
 
 /* `proc`: a descriptor of a /proc that shows the caller's process namespace. The caller's children; malloc'ed. */
 int children_list(int proc, pid_t **ret_children, size_t *ret_n);
-/* Whether `pid` descends from the caller: 1, 0. */
-int children_descends(int proc, pid_t pid);
-/* The same of another process; who is one's own descendant. */
+/* Whether `pid` is `ancestor` or descends from it: 1, 0. */
 int children_below(int proc, pid_t pid, pid_t ancestor);
 
 /* ---- mounts.c ---- */
@@ -66,9 +64,9 @@ struct inside_report {
 	char problem[RUN_PROBLEM_MAX];
 };
 
-enum inside_op { INSIDE_OP_SIGNAL, INSIDE_OP_CONTINUE, INSIDE_OP_BIND, INSIDE_OP_PEER };
+enum inside_op { INSIDE_OP_SIGNAL, INSIDE_OP_CONTINUE, INSIDE_OP_BIND };
 
-/* A request to init. Descriptors come along: BIND the socket and the directory, PEER the socket. */
+/* A request to init. Descriptors come along with BIND: the socket and the directory. */
 struct inside_request {
 	enum inside_op op;
 	int value;    /* the signal; the umask */

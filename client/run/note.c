@@ -56,6 +56,7 @@ static void audit(struct call *c, int64_t result, uint64_t nanoseconds)
 					  .path = c->path,
 					  .to = c->to,
 					  .fs = volume ? volume->guest : NULL,
+					  .native = result == CALL_CONTINUE,
 					  .result = result < 0 && result > -4096 ? (int)result : 0,
 					  .micros = nanoseconds / 1000 });
 }

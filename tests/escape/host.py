@@ -27,7 +27,7 @@ class World:
 
     def __init__(self, scratch, build):
         self.token = "CANARY-" + secrets.token_hex(12)
-        self.top = scratch
+        self.build = build
         self.outside, self.nowhere = f"{scratch}/outside", f"{scratch}/nowhere"
         self.rw, self.rw2, self.ro = f"{scratch}/rw", f"{scratch}/rw2", f"{scratch}/ro"
         self.abstract = "gofer-escape-" + secrets.token_hex(8)
@@ -44,14 +44,16 @@ class World:
         self.before = self.fingerprints()
 
     def make_outside(self, build):
+        """Also makes again what a program without a sandbox took away."""
         out = self.outside
+        os.makedirs(f"{out}/dir", exist_ok=True)
+        os.makedirs(f"{out}/empty", exist_ok=True)
         with open(f"{out}/secret", "w") as f:
             f.write(self.token.ljust(31337, "."))
-        os.makedirs(f"{out}/dir")
-        os.makedirs(f"{out}/empty")
         with open(f"{out}/dir/canary", "w") as f:
             f.write(self.token)
-        os.symlink(self.token, f"{out}/link")
+        if not os.path.islink(f"{out}/link"):
+            os.symlink(self.token, f"{out}/link")
         shutil.copy(f"{build}/tests/escape/exit-{OUTSIDE}", f"{out}/prog")
         with open(f"{out}/stdin", "w") as f:
             f.write(self.token)
@@ -190,6 +192,9 @@ class World:
 
     def answer(self, request):
         what, _, name = request.partition(" ")
+        if what == "restore":
+            self.make_outside(self.build)
+            return "done"
         self.moved = True
         if what == "move-out":
             os.rename(f"{self.rw}/{name}", f"{self.outside}/moved")
@@ -249,6 +254,7 @@ def main():
         ESCAPE_RW=guest["rw"], ESCAPE_RW2=guest["rw2"], ESCAPE_RO=guest["ro"],
         ESCAPE_TOKEN=world.token, ESCAPE_ABSTRACT=world.abstract, ESCAPE_PORT=str(world.port),
         ESCAPE_LAYERS=",".join(layers), ESCAPE_SCRIPT=str(os.getpid()), ESCAPE_ROUNDS=o.rounds,
+        ESCAPE_NATIVE="yes" if o.native else "no",
         ESCAPE_NET="host" if "host" in arguments else "none",
     )
     # The number stays when the shell becomes gofer.
@@ -288,7 +294,10 @@ def main():
             print("  program:", line)
     process.wait()
     watchdog.cancel()
-    allowed = {f"{world.outside}/stdout"} | ({f"{world.outside}/stdin"} if o.stdin == "file" and o.native else set())
+    # Where a program outside can be run, that is all the same to it.
+    weak = {"mount", "landlock"}.isdisjoint(layers)
+    allowed = {f"{world.outside}/prog"} if weak and "exec-outside" in limits else set()
+    allowed |= {f"{world.outside}/stdout"} | ({f"{world.outside}/stdin"} if o.stdin == "file" and o.native else set())
     found = world.differences(allowed)
     world.close()
     for problem in escapes + found + broken:

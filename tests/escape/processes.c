@@ -198,7 +198,10 @@ static void listing(void)
 	unsigned seen = 0, named = 0;
 
 	snprintf(own, sizeof(own), "gofer");
-	for (pid_t pid = 1; pid < 65536; pid++) {
+	/* Those that are ours have small numbers in a namespace of their own, the host's are near the supervisor's. */
+	for (pid_t pid = 1; pid < world.supervisor + 300; pid++) {
+		if (pid == 1000 && world.supervisor > 1300)
+			pid = world.supervisor - 300;
 		int fd = open(text("/proc/%d/comm", pid), O_RDONLY | O_CLOEXEC);
 		ssize_t n;
 

@@ -682,69 +682,6 @@ Test(run_cage, agent_binds_inside_with_umask_and_directory)
 	close(dir);
 }
 
-/* The socket file host/NAME. */
-static struct sockaddr_un socket_of(const char *name)
-{
-	char path[300];
-
-	snprintf(path, sizeof(path), "%s/host/%s", base, name);
-	return address(path);
-}
-
-static int peer_of(struct sandbox *s, const char *name)
-{
-	struct sockaddr_un a = socket_of(name);
-	int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), r;
-
-	cr_assert_eq(connect(sock, (struct sockaddr *)&a, sizeof(a)), 0, "%s: %s", a.sun_path,
-		     strerror(errno));
-	r = cage_peer_inside(&s->cage, sock);
-	close(sock);
-	return r;
-}
-
-static void peers(const char *line)
-{
-	struct sockaddr_un out = socket_of("out"), in = socket_of("in");
-	int ours = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0),
-	    saved = fcntl(1, F_DUPFD_CLOEXEC, 10), fds[2];
-	struct sandbox s;
-	char *script, byte;
-
-	shell("rm -f host/in host/out");
-	cr_assert_eq(bind(ours, (struct sockaddr *)&out, sizeof(out)), 0);
-	cr_assert_eq(listen(ours, 5), 0);
-	cr_assert_geq(asprintf(&script,
-			       "exec /usr/bin/python3 -c 'import socket, sys; s = "
-			       "socket.socket(socket.AF_UNIX); s.bind(\"%s\"); "
-			       "s.listen(5); print(flush=True); s.accept(); s.accept()'",
-			       in.sun_path),
-		      0);
-	cr_assert_eq(prepare(&s, line, script), 0, "%s", s.problem);
-	cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
-	dup2(fds[1], 1);
-	cr_assert_eq(cage_start(&s.plan, &s.cage), 0, "%s", s.cage.problem);
-	dup2(saved, 1);
-	close(saved);
-	close(fds[1]);
-	cr_assert_eq(cage_go(&s.cage), 0);
-	cr_assert_eq(read(fds[0], &byte, 1), 1);
-	cr_assert_eq(peer_of(&s, "in"), 1);
-	cr_assert_eq(peer_of(&s, "out"), 0);
-	finish(&s);
-	close(fds[0]);
-	close(ours);
-	free(script);
-}
-
-Test(run_cage, agent_tells_who_listens)
-{
-	if (access("/usr/bin/python3", X_OK) < 0)
-		cr_skip_test("no python3");
-	peers("--without landlock -v BASE/host");
-	peers("--without landlock,pid -v BASE/host");
-}
-
 /* ---- the supervisor ---- */
 
 Test(run_cage, hardened_supervisor_has_nothing_and_still_reads_the_program)
