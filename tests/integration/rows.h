@@ -1,6 +1,6 @@
 /*
- * rows.h - the attacks' view of the table of RPCs: for every row what kind of request it is, and
- * how to fill one in its most ordinary form.
+ * rows.h - the attacks' view of the table of RPCs: for every row what kind of request it is, and one
+ * in its most ordinary form.
  *
  * An attack that holds for all requests ("no path above the root") iterates over the rows, so it
  * must know what to expect of each. A row of proto/rpc.def without a ROW() here does not build: who
@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "tests/integration/requests.h"
+#include "tests/unit/good_request.h"
 
 enum row_kind {
 	ROW_SESSION, /* about the session; reaches no filesystem */
@@ -24,124 +25,40 @@ enum row_kind {
 	ROW_HANDLE,  /* works on handles only */
 };
 
-#define ROW(Name, snake, kind)           \
-	enum { ROW_KIND_##Name = kind }; \
-	static inline void row_fill_##snake(Gofer__##Name##Request *q _unused_)
+#define ROW(Name, kind) enum { ROW_KIND_##Name = kind }
 
-ROW(Hello, hello, ROW_SESSION)
-{
-	q->version = 1;
-}
-ROW(SetIdentity, set_identity, ROW_SESSION)
-{
-	q->id = 1;
-}
-ROW(Cancel, cancel, ROW_SESSION)
-{
-}
-ROW(Ping, ping, ROW_SESSION)
-{
-}
-ROW(Stats, stats, ROW_SESSION)
-{
-}
-ROW(Stat, stat, ROW_LOOKS)
-{
-}
-ROW(Access, access, ROW_LOOKS)
-{
-}
-ROW(Open, open, ROW_OPENS)
-{
-	q->flags = GOFER__OPEN_FLAG__OPEN_READ;
-}
-ROW(ReadFile, read_file, ROW_LOOKS)
-{
-	q->count = 100;
-}
-ROW(WriteFile, write_file, ROW_CHANGES)
-{
-	q->mode = 0644;
-}
-ROW(ReadDir, read_dir, ROW_LOOKS)
-{
-}
-ROW(ReadLink, read_link, ROW_LOOKS)
-{
-}
-ROW(Mkdir, mkdir, ROW_MAKES)
-{
-	q->mode = 0755;
-}
-ROW(Mknod, mknod, ROW_MAKES)
-{
-	q->mode = S_IFREG | 0644;
-}
-ROW(Symlink, symlink, ROW_MAKES)
-{
-	q->target = BYTES("target");
-}
-ROW(Link, link, ROW_MAKES)
-{
-}
-ROW(Unlink, unlink, ROW_REMOVES)
-{
-}
-ROW(Rename, rename, ROW_REMOVES)
-{
-}
-ROW(SetAttr, set_attr, ROW_CHANGES)
-{
-	q->mask = GOFER__SET_ATTR_MASK__SET_MODE;
-	q->mode = 0600;
-}
-ROW(GetXattr, get_xattr, ROW_LOOKS)
-{
-	q->name = BYTES("user.a");
-	q->size = 100;
-}
-ROW(SetXattr, set_xattr, ROW_CHANGES)
-{
-	q->name = BYTES("user.a");
-}
-ROW(ListXattr, list_xattr, ROW_LOOKS)
-{
-	q->size = 1000;
-}
-ROW(RemoveXattr, remove_xattr, ROW_CHANGES)
-{
-	q->name = BYTES("user.a");
-}
-ROW(StatFs, stat_fs, ROW_LOOKS)
-{
-}
-ROW(Connect, connect, ROW_REACHES)
-{
-}
-ROW(Read, read, ROW_HANDLE)
-{
-	q->count = 16;
-}
-ROW(Write, write, ROW_HANDLE)
-{
-}
-ROW(Sync, sync, ROW_HANDLE)
-{
-}
-ROW(Allocate, allocate, ROW_HANDLE)
-{
-	q->length = 1;
-}
-ROW(Seek, seek, ROW_HANDLE)
-{
-}
-ROW(Copy, copy, ROW_HANDLE)
-{
-	q->length = 1;
-}
-ROW(Close, close, ROW_HANDLE)
-{
-}
+ROW(Hello, ROW_SESSION);
+ROW(SetIdentity, ROW_SESSION);
+ROW(Cancel, ROW_SESSION);
+ROW(Ping, ROW_SESSION);
+ROW(Stats, ROW_SESSION);
+ROW(Stat, ROW_LOOKS);
+ROW(Access, ROW_LOOKS);
+ROW(Open, ROW_OPENS);
+ROW(ReadFile, ROW_LOOKS);
+ROW(WriteFile, ROW_CHANGES);
+ROW(ReadDir, ROW_LOOKS);
+ROW(ReadLink, ROW_LOOKS);
+ROW(Mkdir, ROW_MAKES);
+ROW(Mknod, ROW_MAKES);
+ROW(Symlink, ROW_MAKES);
+ROW(Link, ROW_MAKES);
+ROW(Unlink, ROW_REMOVES);
+ROW(Rename, ROW_REMOVES);
+ROW(SetAttr, ROW_CHANGES);
+ROW(GetXattr, ROW_LOOKS);
+ROW(SetXattr, ROW_CHANGES);
+ROW(ListXattr, ROW_LOOKS);
+ROW(RemoveXattr, ROW_CHANGES);
+ROW(StatFs, ROW_LOOKS);
+ROW(Connect, ROW_REACHES);
+ROW(Read, ROW_HANDLE);
+ROW(Write, ROW_HANDLE);
+ROW(Sync, ROW_HANDLE);
+ROW(Allocate, ROW_HANDLE);
+ROW(Seek, ROW_HANDLE);
+ROW(Copy, ROW_HANDLE);
+ROW(Close, ROW_HANDLE);
 
 static const enum row_kind row_kinds[RPC_COUNT] _unused_ = {
 #define RPC(Name, snake, type, reply, flags) [RPC_INDEX_##Name] = (enum row_kind)ROW_KIND_##Name,
@@ -149,36 +66,41 @@ static const enum row_kind row_kinds[RPC_COUNT] _unused_ = {
 #undef RPC
 };
 
-/* A request of any row. */
-union row_request {
-	ProtobufCMessage message;
-#define RPC(Name, snake, type, reply, flags) Gofer__##Name##Request snake;
-#include "proto/rpc.def"
-#undef RPC
-};
-
-/* The row's most ordinary request on these paths (as many as it takes). */
-static inline void row_make(union row_request *q, const struct rpc_info *rpc, Gofer__Path *first,
-			    Gofer__Path *second)
+/* The row's most ordinary request on these paths (as many as it takes): good_request.h's, so that it
+ * also asks for something. */
+static inline void row_make(struct good_request *q, const struct rpc_info *rpc,
+			    const Gofer__Path *first, const Gofer__Path *second)
 {
-	protobuf_c_message_init(rpc->request, &q->message);
+	good_request_make(q, rpc);
+	if (rpc->flags & RPC_PATH)
+		q->paths[0] = *first;
+	if (rpc->flags & RPC_PATH2)
+		q->paths[1] = *second;
 	switch (rpc->index) {
-#define RPC(Name, snake, type, reply, flags) \
-	case RPC_INDEX_##Name:               \
-		row_fill_##snake(&q->snake); \
+	case RPC_INDEX_ReadFile:
+		q->read_file.count = 100;
 		break;
-#include "proto/rpc.def"
-#undef RPC
-	case RPC_COUNT:
+	case RPC_INDEX_WriteFile:
+		q->write_file.mode = 0644;
+		break;
+	case RPC_INDEX_Mkdir:
+		q->mkdir.mode = 0755;
+		break;
+	case RPC_INDEX_SetAttr:
+		q->set_attr.mode = 0600;
+		break;
+	case RPC_INDEX_GetXattr:
+		q->get_xattr.size = 100;
+		break;
+	case RPC_INDEX_ListXattr:
+		q->list_xattr.size = 1000;
+		break;
+	case RPC_INDEX_Read:
+		q->read.count = 16;
+		break;
+	default:
 		break;
 	}
-	for (unsigned which = 0; which < 2; which++)
-		if (rpc->flags & (which ? RPC_PATH2 : RPC_PATH)) {
-			const ProtobufCFieldDescriptor *f =
-				protobuf_c_message_descriptor_get_field(rpc->request, which + 1);
-
-			*(Gofer__Path **)((char *)&q->message + f->offset) = which ? second : first;
-		}
 }
 
 /* Inodes that no reply may describe, set by whoever knows them (guard.h). */
@@ -211,7 +133,7 @@ static inline bool row_reveals(const struct raw_reply *r)
 }
 
 /* Sends a request of the row that row_make() made (and perhaps somebody spoiled). */
-static inline int row_send(int sock, const struct rpc_info *rpc, const union row_request *q)
+static inline int row_send(int sock, const struct rpc_info *rpc, const struct good_request *q)
 {
 	_cleanup_reply_ struct raw_reply r = RAW_REPLY_NULL;
 	int pair[2] = { -1, -1 }, e;
@@ -232,7 +154,7 @@ static inline int row_send(int sock, const struct rpc_info *rpc, const union row
 static inline int row_call(int sock, const struct rpc_info *rpc, Gofer__Path *first,
 			   Gofer__Path *second)
 {
-	union row_request q;
+	struct good_request q;
 
 	row_make(&q, rpc, first, second);
 	return row_send(sock, rpc, &q);
@@ -248,7 +170,7 @@ static inline void row_refuse_all(int sock, const char *what, uint64_t base, uin
 	for (size_t i = 0; i < RPC_COUNT; i++) {
 		const struct rpc_info *rpc = &rpc_table[i];
 		Gofer__Path first = path_at(fs, base, path), second = path_at(fs, base, path);
-		union row_request q;
+		struct good_request q;
 		int e;
 
 		if (!(rpc->flags & RPC_PATH))
