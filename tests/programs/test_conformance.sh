@@ -2,6 +2,8 @@
 # Proves: some thousands of system calls on names give inside what they give natively: the same results, errors, types, modes, link
 # counts, contents, and the same tree after each.
 # run: user
+# run: plain
+# timeout: 300
 . "$(dirname "$0")/lib.sh"
 programs=$BUILD/tests/programs
 need python3
