@@ -181,6 +181,15 @@ void call_begin_making(struct timespec *ret_begun);
 void call_made(struct call *c, const char *path, mode_t type, const struct timespec *begun,
 	       struct id_set *set);
 
+/* ---- resolve.c ---- */
+
+/*
+ * Resolves as openat2(2) would with `resolve`, in the sandbox's view: `path` is absolute then, without links but perhaps the last
+ * component; *ret_st says which object it must be, st_ino 0: one that is to be made.
+ */
+int call_resolve(struct call *c, int dirfd, const char *text, uint64_t resolve, int flags,
+		 char path[static PATH_MAX], struct stat *ret_st);
+
 /* ---- view.c: the same objects as the sandbox's kernel sees them ---- */
 
 /*

@@ -221,7 +221,9 @@ static int64_t existing(int64_t result)
 	return result == -ENOENT ? -EROFS : result;
 }
 
-static int64_t open_once(struct call *c, const struct path_arg *p, int flags, mode_t mode)
+/* `want`: the object that it must be, where it was resolved before. */
+static int64_t open_once(struct call *c, const struct path_arg *p, int flags, mode_t mode,
+			 const struct stat *want)
 {
 	struct gofer_opened o;
 	int64_t result;
@@ -236,7 +238,7 @@ static int64_t open_once(struct call *c, const struct path_arg *p, int flags, mo
 	if (r == -EROFS && (flags & O_CREAT) && !(flags & (O_EXCL | O_TRUNC)) &&
 	    (flags & O_ACCMODE) == O_RDONLY && (flags & O_TMPFILE) != O_TMPFILE) {
 		r = call_read_only(c, p, CALL_CREATES | CALL_WRITES);
-		return r == -EROFS ? existing(open_once(c, p, flags & ~O_CREAT, mode)) : r;
+		return r == -EROFS ? existing(open_once(c, p, flags & ~O_CREAT, mode, want)) : r;
 	}
 	if (r == -EROFS)
 		r = call_read_only(c, p,
@@ -247,7 +249,9 @@ static int64_t open_once(struct call *c, const struct path_arg *p, int flags, mo
 					   CALL_WRITES);
 	if (r < 0)
 		return call_result(c, r);
-	if (o.fd >= 0)
+	if (want && want->st_ino && (want->st_dev != o.st.st_dev || want->st_ino != o.st.st_ino))
+		result = -ESTALE;
+	else if (o.fd >= 0)
 		result = send_regular(c, &o, flags);
 	else if (S_ISDIR(o.st.st_mode))
 		result = send_directory(c, p, &o, flags);
@@ -258,7 +262,28 @@ static int64_t open_once(struct call *c, const struct path_arg *p, int flags, mo
 	return result;
 }
 
-static int64_t do_open(struct call *c, int dirfd, uint64_t address, int flags, mode_t mode)
+/* As openat2(2) with `resolve`: first where, then that. */
+static int64_t open_resolved(struct call *c, struct path_arg *p, int flags, mode_t mode,
+			     uint64_t resolve)
+{
+	struct stat want;
+	int64_t result;
+	int r;
+
+	memcpy(c->w->text, p->text, strlen(p->text) + 1);
+	for (unsigned tries = 0; tries < TRIES; tries++) {
+		r = call_resolve(c, p->dirfd, c->w->text, resolve, flags, p->text, &want);
+		if (r < 0)
+			return r;
+		result = open_once(c, p, flags | O_NOFOLLOW, mode, &want);
+		if (result != -ESTALE)
+			return result;
+	}
+	return -EAGAIN;
+}
+
+static int64_t do_open(struct call *c, int dirfd, uint64_t address, int flags, mode_t mode,
+		       uint64_t resolve)
 {
 	struct path_arg *p;
 	int64_t result;
@@ -280,6 +305,8 @@ static int64_t do_open(struct call *c, int dirfd, uint64_t address, int flags, m
 		(void)gofer_umask(c->w->view, call_umask(c));
 	if ((flags & (O_CREAT | O_DIRECTORY)) == (O_CREAT | O_DIRECTORY))
 		return -EINVAL;
+	if (resolve)
+		return open_resolved(c, p, flags, mode, resolve);
 	if (!(flags & O_DIRECTORY) && seems_fifo(c, p)) {
 		result = open_special(c, p, flags, -EPERM);
 		if (result != -EPERM)
@@ -287,7 +314,7 @@ static int64_t do_open(struct call *c, int dirfd, uint64_t address, int flags, m
 	}
 	/* A directory that is renamed between the server's look and the view's is looked for again. */
 	for (unsigned tries = 0;; tries++) {
-		result = open_once(c, p, flags, mode);
+		result = open_once(c, p, flags, mode, NULL);
 		if (result != -ESTALE || tries == TRIES)
 			return result;
 		/* What was created by the first try is there now, and it is ours. */
@@ -303,18 +330,19 @@ static int legacy_flags(uint64_t flags)
 
 int64_t supervise_open(struct call *c)
 {
-	return do_open(c, AT_FDCWD, c->args[0], legacy_flags(c->args[1]), (mode_t)c->args[2]);
+	return do_open(c, AT_FDCWD, c->args[0], legacy_flags(c->args[1]), (mode_t)c->args[2], 0);
 }
 
 int64_t supervise_openat(struct call *c)
 {
-	return do_open(c, (int)c->args[0], c->args[1], legacy_flags(c->args[2]),
-		       (mode_t)c->args[3]);
+	return do_open(c, (int)c->args[0], c->args[1], legacy_flags(c->args[2]), (mode_t)c->args[3],
+		       0);
 }
 
 int64_t supervise_creat(struct call *c)
 {
-	return do_open(c, AT_FDCWD, c->args[0], O_CREAT | O_WRONLY | O_TRUNC, (mode_t)c->args[1]);
+	return do_open(c, AT_FDCWD, c->args[0], O_CREAT | O_WRONLY | O_TRUNC, (mode_t)c->args[1],
+		       0);
 }
 
 int64_t supervise_openat2(struct call *c)
@@ -341,11 +369,7 @@ int64_t supervise_openat2(struct call *c)
 	if ((how.flags & ~(uint64_t)KNOWN_FLAGS) || (how.mode & ~07777ULL) ||
 	    (how.mode && !(how.flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)))))
 		return -EINVAL;
-	/*
-	 * How a path is to be resolved is the namespace's business here; a caller that gets ENOSYS does without, as on kernels
-	 * before 5.6. Magic links are only the kernel's.
-	 */
-	if (how.resolve & ~(uint64_t)RESOLVE_NO_MAGICLINKS)
-		return -ENOSYS;
-	return do_open(c, (int)c->args[0], c->args[1], (int)how.flags, (mode_t)how.mode);
+	/* Magic links are only the kernel's, who sees the flag as well. */
+	return do_open(c, (int)c->args[0], c->args[1], (int)how.flags, (mode_t)how.mode,
+		       how.resolve & ~(uint64_t)RESOLVE_NO_MAGICLINKS);
 }
