@@ -90,6 +90,23 @@ int64_t supervise_faccessat2(struct call *c)
 	return do_access(c, c->args[0], c->args[1], (int)c->args[2], (int)c->args[3]);
 }
 
+/*
+ * Most calls of readlink(2) ask whether something is a link (realpath(3)), and it is none. Where what was learnt is remembered, its
+ * attributes say so without a request, the next time at least.
+ */
+static bool is_no_link(struct call *c, const struct path_arg *p)
+{
+	const struct run_volume *volume;
+	struct stat st;
+
+	if (!c->sv->plan->exclusive)
+		return false;
+	volume = call_volume(c, p->dir ? gofer_place_path(p->dir) : p->text);
+	return volume && volume->read_only &&
+	       gofer_stat(c->w->view, p->text, AT_SYMLINK_NOFOLLOW, &st) == 0 &&
+	       !S_ISLNK(st.st_mode);
+}
+
 static int64_t do_readlink(struct call *c, uint64_t dirfd, uint64_t path, uint64_t buf, int size)
 {
 	struct path_arg *p;
@@ -102,6 +119,8 @@ static int64_t do_readlink(struct call *c, uint64_t dirfd, uint64_t path, uint64
 	CALL_PATH(c, 0, dirfd, path, true, &p);
 	if (!p->text[0])
 		return (int)dirfd == AT_FDCWD ? -ENOENT : call_descriptor(c, p->dirfd);
+	if (is_no_link(c, p))
+		return -EINVAL;
 	n = gofer_readlink(c->w->view, p->text, c->w->text, MIN((size_t)size, sizeof(c->w->text)));
 	if (n < 0)
 		return call_result(c, (int)n);

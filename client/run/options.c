@@ -47,6 +47,11 @@ static const char help[] =
 	"  --clearenv                begin with PATH, TERM and LANG only, instead of the caller's "
 	"environment\n"
 	"  --hostname NAME           the machine's name inside (gofer)\n"
+	"  --interop MODE            who else may change the read-only volumes, the root's among "
+	"them, while the program runs: shared, anybody; "
+	"exclusive,\n"
+	"                            nobody: what is known of them is not asked for again "
+	"(shared)\n"
 	"  --net none|host           no network but a loopback device of its own, or this "
 	"machine's (none)\n"
 	"\n"
@@ -85,6 +90,7 @@ static const char help[] =
 enum {
 	OPT_ROOT = 256,
 	OPT_NET,
+	OPT_INTEROP,
 	OPT_CHDIR,
 	OPT_ENV,
 	OPT_CLEARENV,
@@ -103,6 +109,7 @@ static const struct option long_options[] = {
 	{ "volume", required_argument, NULL, 'v' },
 	{ "root", required_argument, NULL, OPT_ROOT },
 	{ "net", required_argument, NULL, OPT_NET },
+	{ "interop", required_argument, NULL, OPT_INTEROP },
 	{ "chdir", required_argument, NULL, OPT_CHDIR },
 	{ "env", required_argument, NULL, OPT_ENV },
 	{ "clearenv", no_argument, NULL, OPT_CLEARENV },
@@ -382,6 +389,11 @@ static int take_option(struct run_options *o, int option, char *problem)
 		r = take_word("net", optarg, "none", "host", problem);
 		if (r >= 0)
 			o->net = r ? RUN_NET_HOST : RUN_NET_NONE;
+		return MIN(r, 0);
+	case OPT_INTEROP:
+		r = take_word("interop", optarg, "shared", "exclusive", problem);
+		if (r >= 0)
+			o->exclusive = r;
 		return MIN(r, 0);
 	case OPT_CHDIR:
 		o->chdir = optarg;

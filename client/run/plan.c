@@ -446,6 +446,7 @@ int plan_init(const struct run_options *options, struct run_plan *ret_plan, char
 	struct run_plan plan = {
 		.net = options->net,
 		.hostname = options->hostname,
+		.exclusive = options->exclusive,
 		.argv = options->argv,
 		.uid = geteuid(),
 		.gid = getegid(),

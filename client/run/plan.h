@@ -77,6 +77,7 @@ struct run_plan {
 	char *private_dir; /* holds the private volumes on the host; removed by plan_deinit() */
 	enum run_net net;
 	const char *hostname; /* never NULL */
+	bool exclusive;       /* nobody changes the read-only volumes while the program runs */
 	char *chdir;          /* guest path where the program starts */
 	char **env;           /* NULL-terminated */
 	char **argv; /* NULL-terminated; argv[0] is looked up in env's PATH, inside. The caller's */

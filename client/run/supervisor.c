@@ -114,12 +114,22 @@ static int mount_all(struct supervisor *sv)
 	int r = gofer_namespace_new(&sv->ns);
 
 	for (size_t i = 0; r == 0 && i < plan->n_volumes; i++) {
+		/*
+		 * Of volumes that nobody changes, what was learnt is remembered. Never of those that the program may write: it
+		 * does so through donated descriptors, past us.
+		 */
+		const struct run_volume *v = &plan->volumes[i];
+		const struct gofer_mount_options options = {
+			.interop = plan->exclusive && v->read_only && v->kind != RUN_VOLUME_PRIVATE
+					   ? GOFER_INTEROP_EXCLUSIVE
+					   : GOFER_INTEROP_SHARED,
+		};
 		struct gofer_filesystem fs;
 
 		r = gofer_session_find_filesystem(sv->session, plan->volumes[i].name, &fs);
 		if (r == 0)
 			r = gofer_mount(sv->ns, sv->session, fs.fs_id, plan->volumes[i].guest,
-					NULL);
+					&options);
 	}
 	if (r == 0)
 		r = gofer_mount_foreign(sv->ns, RUN_NATIVE_PROC);
