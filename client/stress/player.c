@@ -76,6 +76,12 @@ static void note_escape(struct player *p, const struct op *op, const char *words
 		       words);
 }
 
+static void found(const struct player *p)
+{
+	if (p->round.subject + 1 < p->race->n_subjects)
+		tally_found(&p->race->shared->tally);
+}
+
 /* Counts and judges an answer. False where no more will come. */
 static bool take_answer(struct player *p, const struct op *op, int result,
 			struct gofer_reply *reply, uint64_t ns, uint64_t busy_ns)
@@ -102,12 +108,18 @@ static bool take_answer(struct player *p, const struct op *op, int result,
 	tally_longest(&t->busiest_ns, busy_ns);
 	if (ns > DEADLINE_MS * UINT64_C(1000000)) {
 		t->late++;
-		t->starved += busy_ns > BUSY_MS * UINT64_C(1000000);
+		if (busy_ns > BUSY_MS * UINT64_C(1000000)) {
+			t->starved++;
+			found(p);
+		}
 	}
 	if (result < 0) {
 		rpc->errors++;
 		t->errnos[MIN(-result, ERRNO_LIMIT - 1)]++;
-		t->again += result == -EAGAIN;
+		if (result == -EAGAIN) {
+			t->again++;
+			found(p);
+		}
 		return true;
 	}
 	rpc->ok += reply->kind == GOFER_REPLY_OK;

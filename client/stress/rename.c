@@ -283,7 +283,7 @@ static void run_rounds(struct race *race)
 {
 	unsigned cycle = (unsigned)race->n_subjects * ATTACKER_COUNT * TREE_COUNT;
 	uint64_t length = race->stress->ops ? ROUND_MS : race->stress->time_ns / 1000000 / cycle;
-	uint64_t begin = now_ns();
+	uint64_t begin = race->shared->tally.begin_ns = now_ns();
 	struct round round = { 0 };
 
 	length = MAX(MIN(length, (uint64_t)ROUND_MS), (uint64_t)ROUND_MIN_MS) * 1000000;

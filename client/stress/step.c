@@ -13,35 +13,22 @@
  */
 #include "client/stress/stress.h"
 
+#include <fcntl.h>
+#include <linux/fs.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
-#include <jansson.h>
-
-#include "client/cli/cli.h"
+#include "client/stress/matrix.h"
 #include "client/stress/trace.h"
 #include "common/packet.h"
 
 /* The tree is changed already, and the move takes it back; a slash behind the path. */
 enum { VARIANT_INVERSE = 1, VARIANT_SLASH = 2, VARIANTS = 4 };
-enum { GAPS_MAX = 160, MOVES_MAX = 64, NAMES_MAX = 6, EVIDENCE_SHOWN = 20 };
-
-struct cell {
-	uint32_t cases, escapes;
-};
-
-struct row {
-	struct cell cells[MOVES_MAX];
-	char names[NAMES_MAX][24]; /* of the system calls that begin after this gap */
-};
-
-struct matrix {
-	struct row rows[RPC_COUNT][GAPS_MAX];
-	unsigned gaps[RPC_COUNT];
-	uint64_t cases, escapes;
-	json_t *evidence;
-};
+enum { STORM_TURNS = 8, ROUTES_MAX = 64 };
 
 struct stepper {
 	struct stress *st;
@@ -60,6 +47,7 @@ struct stepper {
 	long call; /* before which it was stopped last */
 	bool answered, escaped, dirty;
 	bool found[PLACE_SERVED]; /* whose handles are of this tree */
+	int other_cpu;            /* than the one where all this happens; -1: there is none */
 	int result;
 	char words[120], audit[400];
 };
@@ -113,40 +101,6 @@ static int execute(struct stepper *s)
 
 /* ---- one case ---- */
 
-static void note_escape(struct stepper *s, const struct move *move, unsigned gap)
-{
-	struct matrix *m = s->matrix;
-	char what[460], name[24];
-
-	m->rows[s->op.rpc->index][gap].cells[move - moves].escapes++;
-	m->escapes++;
-	if (json_array_size(m->evidence) >= EVIDENCE_SHOWN)
-		return;
-	op_describe(&s->op, what, sizeof(what));
-	(void)json_array_append_new(m->evidence,
-				    json_pack("{s:o, s:i, s:s, s:s, s:s}", "request",
-					      cli_json_bytes(what, strlen(what)), "gap", gap,
-					      "before", system_call_name(s->call, name), "move",
-					      move->name, "found", s->words));
-}
-
-static void note_case(struct stepper *s, const struct move *move, unsigned gap)
-{
-	struct row *row = &s->matrix->rows[s->op.rpc->index][gap];
-	char name[24];
-
-	s->matrix->cases++;
-	row->cells[move - moves].cases++;
-	s->matrix->gaps[s->op.rpc->index] = MAX(s->matrix->gaps[s->op.rpc->index], gap + 1);
-	(void)system_call_name(s->call, name);
-	for (size_t i = 0; i < NAMES_MAX; i++) {
-		if (!row->names[i][0])
-			memcpy(row->names[i], name, sizeof(name));
-		if (!strcmp(row->names[i], name))
-			break;
-	}
-}
-
 /* The tree as it was in the beginning; the places in it are other directories then. */
 static int reset(struct stepper *s)
 {
@@ -196,7 +150,7 @@ static int run_case(struct stepper *s, enum rpc_index rpc, const struct recipe *
 	if (played < 0)
 		return played;
 	if (played)
-		note_case(s, move, gap);
+		matrix_case(s->matrix, rpc, gap, move, s->call);
 	/* Only who changes something may leave more behind than the move, which is taken back. */
 	s->dirty = changes || !restore(s, played);
 	if (ground_audit(g, changes, s->audit, sizeof(s->audit)) != 0) {
@@ -207,7 +161,7 @@ static int run_case(struct stepper *s, enum rpc_index rpc, const struct recipe *
 	}
 	/* Also without a move: what is open from the start is found in the first gap. */
 	if (s->escaped)
-		note_escape(s, move, played ? gap : 0);
+		matrix_escape(s->matrix, &s->op, played ? gap : 0, move, s->call, s->words);
 	return r < 0 ? r : played;
 }
 
@@ -271,12 +225,17 @@ static int run_recipe(struct stepper *s, enum rpc_index rpc, const struct recipe
 	return 0;
 }
 
+static bool wanted(const struct stepper *s, enum rpc_index rpc)
+{
+	return !s->st->only || strcasecmp(s->st->only, rpc_table[rpc].name) == 0;
+}
+
 static int run_all(struct stepper *s)
 {
 	int r = 0;
 
 	for (enum rpc_index rpc = 0; r == 0 && rpc < RPC_COUNT; rpc++) {
-		if (s->st->only && strcasecmp(s->st->only, rpc_table[rpc].name) != 0)
+		if (!wanted(s, rpc))
 			continue;
 		for (const struct recipe *recipe = recipes_of(rpc); r == 0 && recipe->fill;
 		     recipe++) {
@@ -293,103 +252,165 @@ static int run_all(struct stepper *s)
 	return r;
 }
 
-/* ---- what it showed ---- */
+/* ---- a storm of renames ---- */
 
-static char mark(const struct cell *c)
+/*
+ * Renames that have nothing to do with a request must not matter to it. What a kernel does within
+ * one system call is out of sight here, but a server that answers EAGAIN by trying again makes more
+ * system calls than it does in quiet (or gives up, and the answer is EAGAIN).
+ */
+static bool never(void *userdata, unsigned gap, long call _unused_)
 {
-	return !c->cases && !c->escapes ? ' ' : c->escapes ? 'E' : '.';
+	*(unsigned *)userdata = gap + 1;
+	return false;
 }
 
-static void print_matrix(const struct stepper *s)
+static int count_calls(struct stepper *s, unsigned *ret_calls)
 {
-	const struct matrix *m = s->matrix;
-	size_t n, at;
-	json_t *e;
+	int r = tracer_hold(&s->tracer);
 
-	printf("moves, from left to right:\n");
-	for (size_t k = 0; k < n_moves; k++)
-		printf("  %2zu %-32s%s", k + 1, moves[k].name, k % 3 == 2 ? "\n" : "");
-	printf("\n");
-	for (size_t rpc = 0; rpc < RPC_COUNT; rpc++) {
-		if (!m->gaps[rpc])
+	*ret_calls = 0;
+	s->answered = false;
+	if (r == 0)
+		r = gofer_submit(s->client.session, &s->op.request, take_answer, s, NULL);
+	if (r == 0)
+		r = tracer_run(&s->tracer, never, ret_calls);
+	while (r >= 0 && !s->answered)
+		r = gofer_session_process(s->client.session, -1);
+	return r < 0 ? r : 0;
+}
+
+static int storm_over(struct stepper *s, enum rpc_index rpc, const struct recipe *recipe,
+		      bool storm, unsigned calls[static ROUTES_MAX])
+{
+	_cleanup_fd_ int sock = -EBADF;
+
+	for (size_t i = 0; i < n_routes && !s->st->interrupted; i++) {
+		unsigned most = 0;
+		char words[80];
+
+		/* The kernel minds renames only where a path rises. */
+		if (!recipe_fits(recipe, &routes[i]) || !strstr(routes[i].text, ".."))
 			continue;
-		printf("\n%s: before system call\n", rpc_table[rpc].name);
-		for (unsigned gap = 0; gap < m->gaps[rpc]; gap++) {
-			const struct row *row = &m->rows[rpc][gap];
+		op_prepare(&s->op, rpc, recipe, &routes[i], 0, 8, false, &s->client.hand);
+		for (unsigned turn = 0; turn < (storm ? STORM_TURNS : 1); turn++) {
+			unsigned n;
+			int r;
 
-			printf("%4u |", gap + 1);
-			for (size_t k = 0; k < n_moves; k++)
-				putchar(mark(&row->cells[k]));
-			printf("| ");
-			for (size_t i = 0; i < NAMES_MAX && row->names[i][0]; i++)
-				printf("%s%s", i ? ", " : "", row->names[i]);
-			putchar('\n');
+			if (s->op.takes_fd) {
+				fd_close(sock);
+				sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+				s->op.request.fd = sock;
+			}
+			r = count_calls(s, &n);
+			if (r < 0)
+				return r;
+			most = s->result == -EAGAIN ? UINT32_MAX : MAX(most, n);
 		}
+		if (!storm) {
+			calls[i] = most;
+			continue;
+		}
+		s->matrix->storms++;
+		if (most <= calls[i])
+			continue;
+		if (most == UINT32_MAX)
+			snprintf(words, sizeof(words), "it gave up with EAGAIN");
+		else
+			snprintf(words, sizeof(words), "%u system calls, %u in quiet", most,
+				 calls[i]);
+		matrix_retried(s->matrix, &s->op, words);
 	}
-	json_array_foreach(m->evidence, n, e)
-	{
-		const char *request, *move, *found, *before;
-		int gap;
-
-		if (json_unpack(e, "{s:s, s:i, s:s, s:s, s:s}", "request", &request, "gap", &gap,
-				"before", &before, "move", &move, "found", &found) == 0)
-			printf("%s  %s; before its system call %d (%s): %s; %s\n",
-			       n ? "" : "\nevidence:\n", request, gap + 1, before, move, found);
-	}
-	at = 0;
-	for (size_t rpc = 0; rpc < RPC_COUNT; rpc++)
-		at += m->gaps[rpc];
-	printf("\n%s  %llu escapes in %llu cases: %zu gaps of %s, %zu moves both ways%s\n",
-	       m->escapes ? "FAIL" : "  ok", (unsigned long long)m->escapes,
-	       (unsigned long long)m->cases, at,
-	       s->st->only ? s->st->only : "all requests that take a path", n_moves,
-	       s->st->interrupted ? "; interrupted" : "");
+	return 0;
 }
 
-static json_t *matrix_json(const struct stepper *s)
+/* Renames something else as fast as it can, on another CPU than everybody else. */
+static pid_t start_storm(struct stepper *s)
 {
-	const struct matrix *m = s->matrix;
-	json_t *list = json_array();
+	char name[2][160];
+	pid_t pid;
 
-	for (size_t rpc = 0; rpc < RPC_COUNT; rpc++)
-		for (unsigned gap = 0; gap < m->gaps[rpc]; gap++) {
-			const struct row *row = &m->rows[rpc][gap];
-			json_t *calls = json_array(), *verdicts = json_object();
-
-			for (size_t i = 0; i < NAMES_MAX && row->names[i][0]; i++)
-				(void)json_array_append_new(calls, json_string(row->names[i]));
-			for (size_t k = 0; k < n_moves; k++)
-				if (row->cells[k].cases)
-					(void)json_object_set_new(verdicts, moves[k].name,
-								  json_pack("{s:i, s:i}", "cases",
-									    row->cells[k].cases,
-									    "escapes",
-									    row->cells[k].escapes));
-			(void)json_array_append_new(
-				list, json_pack("{s:s, s:i, s:o, s:o}", "rpc", rpc_table[rpc].name,
-						"gap", gap, "before", calls, "moves", verdicts));
-		}
-	return json_pack("{s:b, s:b, s:I, s:I, s:f, s:o, s:O}", "ok",
-			 !m->escapes && m->cases && !s->st->interrupted, "interrupted",
-			 s->st->interrupted, "cases", (json_int_t)m->cases, "escapes",
-			 (json_int_t)m->escapes, "seconds", (double)s->st->run_ns / 1e9, "matrix",
-			 list, "evidence", m->evidence);
+	for (int i = 0; i < 2; i++) {
+		snprintf(name[i], sizeof(name[i]), "%s/storm.%d", s->subject.ground.top, i);
+		(void)mkdir(name[i], 0755);
+	}
+	fflush(NULL);
+	pid = fork();
+	if (pid != 0)
+		return pid;
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	pin(0, s->other_cpu);
+	for (;;)
+		(void)renameat2(AT_FDCWD, name[0], AT_FDCWD, name[1], RENAME_EXCHANGE);
 }
+
+static int run_storm(struct stepper *s)
+{
+	unsigned calls[ROUTES_MAX];
+	pid_t pid;
+	int r;
+
+	if (s->other_cpu < 0)
+		return 0;
+	r = reset(s);
+	if (r == 0)
+		r = client_enter(&s->client, TREE_ALLOW);
+	for (enum rpc_index rpc = 0; r == 0 && rpc < RPC_COUNT; rpc++) {
+		if (rpc_table[rpc].flags & RPC_WRITES || rpc == RPC_INDEX_Open || !wanted(s, rpc))
+			continue;
+		for (const struct recipe *recipe = recipes_of(rpc); r == 0 && recipe->fill;
+		     recipe++) {
+			r = storm_over(s, rpc, recipe, false, calls);
+			pid = r < 0 ? -1 : start_storm(s);
+			if (r == 0 && pid > 0)
+				r = storm_over(s, rpc, recipe, true, calls);
+			if (pid > 0) {
+				(void)kill(pid, SIGKILL);
+				(void)waitpid(pid, NULL, 0);
+			}
+		}
+	}
+	return r;
+}
+
+/* ---- what it showed ---- */
 
 static int report(struct stepper *s)
 {
-	if (s->st->json) {
-		json_t *object = matrix_json(s);
+	const struct stress *st = s->st;
 
+	if (st->json) {
+		json_t *object = matrix_json(s->matrix);
+
+		(void)json_object_set_new(object, "seconds", json_real((double)st->run_ns / 1e9));
+		(void)json_object_set_new(object, "interrupted", json_boolean(st->interrupted));
 		(void)json_dumpf(object, stdout, JSON_COMPACT);
 		putchar('\n');
 		json_decref(object);
 	} else {
-		print_matrix(s);
-		printf("      %.1f s on %s, the server %s\n", (double)s->st->run_ns / 1e9,
-		       s->st->where, s->subject.alone ? "alone" : "with all layers");
+		matrix_print(s->matrix, stdout);
+		printf("      %.1f s on %s, the server %s%s%s\n", (double)st->run_ns / 1e9,
+		       st->where, s->subject.alone ? "alone" : "with all layers",
+		       s->other_cpu < 0 ? "; one CPU only: no storm of renames" : "",
+		       st->interrupted ? "; interrupted" : "");
 	}
-	return s->matrix->escapes || !s->matrix->cases || s->st->interrupted;
+	return matrix_verdict(s->matrix) || st->interrupted;
+}
+
+/* One CPU for us and the server. Another one, or -1. */
+static int take_cpus(const struct stepper *s)
+{
+	cpu_set_t set;
+	int own = sched_getcpu(), other = -1;
+
+	if (own < 0 || sched_getaffinity(0, sizeof(set), &set) < 0)
+		return -1;
+	for (int i = 0; i < CPU_SETSIZE; i++)
+		if (CPU_ISSET(i, &set) && i != own)
+			other = i;
+	pin(0, own);
+	pin(s->client.worker, own);
+	return other;
 }
 
 static int start(struct stepper *s)
@@ -409,8 +430,7 @@ static int start(struct stepper *s)
 	if (r < 0)
 		return stress_fail(s->st, r, "no session: %s", gofer_message());
 	/* Waking somebody on another CPU costs more than a system call. */
-	pin(0, sched_getcpu());
-	pin(s->client.worker, sched_getcpu());
+	s->other_cpu = take_cpus(s);
 	s->outside = (struct hand){ .ground = &subject->ground,
 				    .tree = &subject->ground.trees[TREE_ALLOW] };
 	r = s->client.worker ? tracer_attach(&s->tracer, s->client.worker) : -ESRCH;
@@ -425,7 +445,6 @@ int stress_step(struct stress *st)
 	uint64_t begin = now_ns();
 	int r, status;
 
-	_Static_assert(MOVES_MAX >= 50, "room for all moves");
 	if (!s)
 		return -ENOMEM;
 	s->st = st;
@@ -436,12 +455,12 @@ int stress_step(struct stress *st)
 				       .threads = 1,
 				       .log = -EBADF,
 				       .ground = { .fd = -EBADF } };
-	s->matrix = calloc(1, sizeof(*s->matrix));
-	if (s->matrix)
-		s->matrix->evidence = json_array();
-	r = s->matrix && n_moves <= MOVES_MAX ? start(s) : -ENOMEM;
+	s->matrix = matrix_new();
+	r = s->matrix && n_moves <= MOVES_MAX && n_routes <= ROUTES_MAX ? start(s) : -ENOMEM;
 	if (r == 0)
 		r = run_all(s);
+	if (r == 0 && !st->interrupted)
+		r = run_storm(s);
 	st->run_ns = now_ns() - begin;
 	tracer_detach(&s->tracer);
 	client_close(&s->client);
@@ -452,9 +471,7 @@ int stress_step(struct stress *st)
 		r = report(s);
 	ground_deinit(&s->subject.ground);
 	fd_close(s->subject.log);
-	if (s->matrix)
-		json_decref(s->matrix->evidence);
-	free(s->matrix);
+	matrix_free(s->matrix);
 	free(s);
 	return r;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "client/cli/cli.h"
+#include "common/packet.h"
 
 const char *const attacker_names[ATTACKER_COUNT] = {
 	[ATTACKER_OUTSIDE] = "outside process",
@@ -32,14 +33,23 @@ void tally_longest(_Atomic uint64_t *longest, uint64_t ns)
 		;
 }
 
+void tally_found(struct tally *t)
+{
+	uint64_t none = 0;
+
+	atomic_compare_exchange_strong(&t->first_ns, &none, now_ns() - t->begin_ns);
+}
+
 void tally_evidence(struct tally *t, const char *subject, const char *what, const char *words)
 {
 	uint32_t n = t->n_evidence;
 	struct evidence *e;
 
-	/* Half of the room is for what matters most. */
+	/* Most of the room is for what matters most. */
 	if (!strcmp(subject, "twin") && n >= EVIDENCE_MAX / 4)
 		return;
+	if (strcmp(subject, "twin") != 0)
+		tally_found(t);
 	n = t->n_evidence++;
 	if (n >= EVIDENCE_MAX)
 		return;
@@ -116,6 +126,9 @@ unsigned run_verdict(const struct run *run, FILE *out)
 			"      %llu took longer than %d ms without the server computing meanwhile: "
 			"they waited for a CPU\n",
 			(unsigned long long)(late - starved), DEADLINE_MS);
+	if (out && run->tally->first_ns)
+		fprintf(out, "      the first was found after %.2f s\n",
+			(double)run->tally->first_ns / 1e9);
 	if (run->tally->failed)
 		judge(out, &failures, false, "%s", run->tally->failure);
 	return failures;
@@ -277,11 +290,12 @@ json_t *run_json(const struct run *run)
 			json_pack("{s:s, s:o, s:s}", "server", e->subject, "request",
 				  cli_json_bytes(e->what, strlen(e->what)), "found", e->words));
 	}
-	return json_pack("{s:b, s:f, s:I, s:s, s:b, s:I, s:I, s:f, s:o, s:o, s:s}", "ok",
+	return json_pack("{s:b, s:f, s:I, s:s, s:b, s:I, s:I, s:f, s:f, s:o, s:o, s:s}", "ok",
 			 run_verdict(run, NULL) == 0, "seconds", (double)run->ns / 1e9, "seed",
 			 (json_int_t)run->seed, "where", run->where, "interrupted",
 			 run->interrupted, "requests", (json_int_t)ops, "escapes",
 			 (json_int_t)escapes, "escape_probability_below",
-			 ops && !escapes ? 3.0 / (double)ops : 1.0, "servers", subjects, "evidence",
+			 ops && !escapes ? 3.0 / (double)ops : 1.0, "first_found_seconds",
+			 (double)run->tally->first_ns / 1e9, "servers", subjects, "evidence",
 			 evidence, "failure", run->tally->failed ? run->tally->failure : "");
 }

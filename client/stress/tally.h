@@ -52,6 +52,9 @@ struct column {
 
 struct tally {
 	struct subject_tally subjects[SUBJECT_MAX];
+	uint64_t begin_ns;
+	_Atomic uint64_t
+		first_ns; /* since begin_ns: when the first escaped that should not; 0 = never */
 	_Atomic uint32_t n_evidence; /* found, of which the first EVIDENCE_MAX are kept */
 	struct evidence evidence[EVIDENCE_MAX];
 	_Atomic uint32_t failed; /* a process of the run could not go on; its words: */
@@ -73,6 +76,8 @@ struct run {
 uint64_t tally_ops(const struct subject_tally *t);
 uint64_t tally_escapes(const struct subject_tally *t);
 void tally_longest(_Atomic uint64_t *longest, uint64_t ns);
+/* Something was found that a server should not do. */
+void tally_found(struct tally *t);
 void tally_evidence(struct tally *t, const char *subject, const char *what, const char *words);
 
 enum { TWIN_ESCAPES_MIN = 100 };
