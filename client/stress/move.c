@@ -30,21 +30,28 @@
 		SWAPPED("a FIFO", dir, a, a ".fifo", 0),           \
 		SWAPPED("a device", dir, a, a ".dev", MOVE_DEVICE)
 
-/* What a request creates is made somebody else's before it can be looked at again. */
+/*
+ * What a request creates is made somebody else's before it can be looked at again. Afterwards it is
+ * removed, so that it can be created once more.
+ */
+#define CREATED_BACK(made)                                                    \
+	{                                                                     \
+		SWAP(PLACE_D, "swap", made), { ACT_UNLINK, PLACE_D, "swap" }, \
+		{                                                             \
+			ACT_UNLINK, PLACE_D, made                             \
+		}                                                             \
+	}
 #define CREATED(made)                                                                              \
 	{ .name = "link over " made,                                                               \
 	  .field = FIELD_CHAIN,                                                                    \
 	  .flags = MOVE_NEW,                                                                       \
 	  .play = { { ACT_SYMLINK, PLACE_D, "swap", 0, "fixup" }, SWAP(PLACE_D, "swap", made) },   \
-	  .undo = { SWAP(PLACE_D, "swap", made), { ACT_UNLINK, PLACE_D, "swap" } } },              \
+	  .undo = CREATED_BACK(made) },                                                            \
 	{                                                                                          \
 		.name = "hard link over " made, .field = FIELD_CHAIN,                              \
 		.flags = MOVE_NEW | MOVE_SYSTEM_CALLS,                                             \
 		.play = { { ACT_LINK, PLACE_D, "swap", 0, "hard" }, SWAP(PLACE_D, "swap", made) }, \
-		.undo = {                                                                          \
-			SWAP(PLACE_D, "swap", made),                                               \
-			{ ACT_UNLINK, PLACE_D, "swap" }                                            \
-		}                                                                                  \
+		.undo = CREATED_BACK(made)                                                         \
 	}
 
 const struct move moves[] = {

@@ -272,6 +272,16 @@ static void pause_a_little(struct player *p)
 		;
 }
 
+static const struct move *choose_move(struct player *p, bool created)
+{
+	const struct move *m;
+
+	do
+		m = &moves[random_below(&p->rng, n_moves)];
+	while (created && !(m->flags & MOVE_NEW));
+	return m;
+}
+
 static void play_attacker(struct player *p)
 {
 	struct client *c = &p->clients[p->round.subject];
@@ -285,9 +295,12 @@ static void play_attacker(struct player *p)
 			return;
 	}
 	while (!over(p)) {
-		const struct move *m = &moves[random_below(&p->rng, n_moves)];
+		/* What is created has a window of its own, and a small one. */
+		bool created = random_below(&p->rng, 4) == 0;
+		const struct move *m = choose_move(p, created);
 		/* Now and then a storm: kernels make whoever walks ".." start again for each rename. */
-		unsigned times = random_below(&p->rng, 8) || m->flags & MOVE_MOUNT ? 1 : STORM;
+		bool storm = created || (random_below(&p->rng, 8) == 0 && !(m->flags & MOVE_MOUNT));
+		unsigned times = storm ? STORM : 1;
 
 		if (!move_possible(m, g, outside))
 			continue;

@@ -33,7 +33,7 @@
 enum { ROUND_MS = 500, ROUND_MIN_MS = 60, TICK_MS = 20, TWIN_SHARE = 4, PATIENCE_S = 60 };
 
 /* A run that would show nothing goes on, but not for ever. */
-enum { LONGER = 10 };
+enum { LONGER = 60 };
 
 /* ---- the controller ---- */
 
