@@ -277,6 +277,10 @@ static int run(int argc, char **argv)
 	st->progress = isatty(STDERR_FILENO) && !c.json;
 	if (!st->seed && getrandom(&st->seed, sizeof(st->seed), 0) == sizeof(st->seed))
 		st->seed &= UINT32_MAX;
+	/* From here on something may have to be removed, and reported. */
+	current = st;
+	(void)sigaction(SIGINT, &on_signal, NULL);
+	(void)sigaction(SIGTERM, &on_signal, NULL);
 	r = own_path(own, sizeof(own));
 	if (r == 0)
 		r = program_open(&st->gofer, ch.gofer ?: own);
@@ -298,9 +302,6 @@ static int run(int argc, char **argv)
 	if (r == 0)
 		r = enter_place(st, ch.dir);
 	if (r == 0) {
-		current = st;
-		(void)sigaction(SIGINT, &on_signal, NULL);
-		(void)sigaction(SIGTERM, &on_signal, NULL);
 		r = *tool == 'r' ? stress_rename(st) : stress_step(st);
 		leave_place(st);
 	}

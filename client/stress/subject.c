@@ -122,7 +122,7 @@ int subject_start(struct subject *s, const char *dir, char *ret_words, size_t si
 {
 	_cleanup_fd_ int ready = -EBADF, ready_out = -EBADF;
 	struct pollfd p;
-	int pipe[2];
+	int pipe[2], r;
 	char byte;
 
 	snprintf(s->address, sizeof(s->address), "unix:%s/%s.sock", dir, s->label);
@@ -138,7 +138,11 @@ int subject_start(struct subject *s, const char *dir, char *ret_words, size_t si
 		run_server(s, ready_out);
 	ready_out = fd_close(ready_out);
 	p = (struct pollfd){ .fd = ready, .events = POLLIN };
-	if (poll(&p, 1, READY_MS) > 0 && read(ready, &byte, 1) == 1)
+	/* An interrupt does not end this: what it ends has yet to begin. */
+	do
+		r = poll(&p, 1, READY_MS);
+	while (r < 0 && errno == EINTR);
+	if (r > 0 && read(ready, &byte, 1) == 1)
 		return 0;
 	if (!subject_log(s, ret_words, size))
 		snprintf(ret_words, size, "it did not become ready");
@@ -159,7 +163,10 @@ int subject_stop(struct subject *s)
 	struct pollfd p = { .fd = pidfd, .events = POLLIN };
 
 	(void)kill(pid, SIGTERM);
-	if (ppoll(&p, 1, &limit, NULL) <= 0) {
+	do
+		status = ppoll(&p, 1, &limit, NULL);
+	while (status < 0 && errno == EINTR);
+	if (status <= 0) {
 		(void)kill(pid, SIGKILL);
 		(void)waitpid(pid, NULL, 0);
 		return -ETIMEDOUT;

@@ -16,7 +16,7 @@ enum {
 	COLUMNS = 400, /* of the picture */
 	SUBJECT_MAX = 3,
 	DEADLINE_MS = 50, /* no request may take longer because of what others do */
-	BUSY_MS = 10,     /* computing for as long is retrying: a request takes microseconds */
+	BUSY_MS = 25,     /* computing for as long is retrying: a request takes microseconds */
 };
 
 enum attacker { ATTACKER_OUTSIDE, ATTACKER_SECOND, ATTACKER_PIPELINED, ATTACKER_COUNT };
