@@ -102,6 +102,7 @@ class World:
         bound(unix, stream, f"{self.outside}/sock")
         bound(unix, dgram, f"{self.outside}/dgram")
         bound(unix, stream, f"{self.rw}/host.sock")
+        bound(unix, dgram, f"{self.rw}/host.dgram")
         bound(unix, stream, "\0" + self.abstract)
         bound(unix, dgram, "\0" + self.abstract + "-dgram")
         self.port = bound(socket.AF_INET, stream, ("127.0.0.1", 0)).getsockname()[1]
@@ -119,7 +120,8 @@ class World:
                     peer, _ = s.accept()
                     peer.send(self.token.encode())
                     peer.close()
-                self.contacts.append(name)
+                if not name.endswith("/host.dgram"):  # a limit with a name
+                    self.contacts.append(name)
             except OSError:
                 if s.fileno() < 0:
                     return

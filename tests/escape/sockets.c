@@ -213,6 +213,17 @@ void family_sockets(void)
 	/* The volume is ours, who listens is not: only special=allow would say so. */
 	len = unix_address(&a, text("%s/host.sock", world.rw));
 	connecting("connect to the host's socket in a volume", &a, len);
+	/* Who sends a datagram names the receiver in memory, and the call is native. */
+	len = unix_address(&a, text("%s/host.dgram", world.rw));
+	sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (sock < 0)
+		ok("a datagram socket: %s", errno_text(-1));
+	else if (sendto(sock, "escape", 6, 0, (struct sockaddr *)&a, len) < 0)
+		ok("sendto the host's datagram socket in a volume: %s", errno_text(-1));
+	else
+		limit("volume-datagram", "sendto the host's datagram socket in a volume");
+	if (sock >= 0)
+		close(sock);
 	sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	len = unix_address(&a, text("%s/bound", world.outside));
 	must_fail("bind outside", bind(sock, (struct sockaddr *)&a, len));

@@ -10,12 +10,11 @@ import collections, re, sys
 
 # (why, what is called, the native result, the one inside); regular expressions that match the whole.
 KNOWN = [
-    ("openat2 with RESOLVE_ flags: ENOSYS, so that programs do without it", r"openat2_(beneath|in_root|no_symlinks|no_magic|bad)\b.*", r".*", r"ENOSYS"),
     ("access mode 3 (for ioctl only) is no access mode", r"open\(.*O_ACCMODE.*", r".*", r"EINVAL"),
     ("which of two reasons is told: a new name that cannot be, before what is wrong with the old one",
      r"(do_rename|do_renameat|noreplace|exchange|do_link|link_follow)\(.*, \"(|n[0-9]*)\"\)|(do_rename|noreplace|exchange|do_renameat)\(\"n[0-9]*\", .*", r"E\w+", r"ENAMETOOLONG|ENOENT"),
     ("which of two reasons is told: an argument that cannot be, before permissions and the path",
-     r"(setxattr_trusted|connect|connect_dgram|open|utimensat|mknod_dir)\(.*", r"EACCES|EINVAL|ENOENT|ENOTDIR|EPERM", r"EOPNOTSUPP|ECONNREFUSED|ENOENT|EINVAL"),
+     r"(setxattr_trusted|connect|connect_dgram|open|openat2_bad|utimensat|mknod_dir)\(.*", r"EACCES|EINVAL|ENOENT|ENOTDIR|EPERM", r"EOPNOTSUPP|ECONNREFUSED|ENOENT|EINVAL"),
     ("which of two reasons is told: a read-only volume, before what the path is", r"l?(set|remove)xattr\w*\(\"lout/x\"\) ?", r"ENOTDIR", r"EROFS"),
     ("a file is made, and then there is no descriptor for it", r"open\(\"(new|missing)\",.*", r"EMFILE", r"EMFILE|ENOENT"),
 ]

@@ -281,8 +281,12 @@ ONE(c_linkat_empty, syscall(SYS_linkat, AT_FDCWD, path, AT_FDCWD, "made", AT_EMP
 static long c_openat2(const char *path, uint64_t flags, uint64_t resolve)
 {
 	struct open_how how = { .flags = flags, .resolve = resolve };
-	long fd = syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+	long fd;
 
+	/* The kernel gives up on ".." when anything on the machine was renamed meanwhile. */
+	do {
+		fd = syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+	} while (fd < 0 && errno == EAGAIN);
 	if (fd < 0)
 		return -1;
 	fstat(fd, &st);

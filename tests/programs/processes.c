@@ -329,13 +329,16 @@ static void exec(void)
 static int child_main(int argc, char **argv)
 {
 	char exe[PATH_MAX] = "";
-	const char *name = (const char *)getauxval(AT_EXECFN);
+	const char *name = (const char *)getauxval(AT_EXECFN), *shown = exe;
 	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
 
+	/* Known: by descriptor, the path begins at the volume and not at the root. */
+	if (!strncmp(name, "/dev/fd/", 8) && strrchr(exe, '/'))
+		shown = strrchr(exe, '/');
 	printf("  argc %d:", argc);
 	for (int i = 0; i < argc; i++)
 		printf(" [%.60s]", argv[i]);
-	printf("; exe %s", n < 0 ? error_name(errno) : exe);
+	printf("; exe %s", n < 0 ? error_name(errno) : shown);
 	printf("; execfn %.60s; secure %ld; uid %d\n",
 	       strncmp(name, "/dev/fd/", 8) ? name : "/dev/fd/N", getauxval(AT_SECURE),
 	       getuid() == geteuid());
