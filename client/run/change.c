@@ -171,6 +171,9 @@ static int64_t change_times(struct call *c, const char *path)
 	struct utimbuf buf;
 	int r = 0;
 
+	/* A descriptor without a path takes no flags. */
+	if (c->nr == SYS_utimensat && !c->args[1] && (int)c->args[3] != 0)
+		return -EINVAL;
 	if (address && c->nr == SYS_utimensat) {
 		r = call_read(c, address, times, sizeof(times));
 	} else if (address && c->nr == SYS_utime) {

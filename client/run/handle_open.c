@@ -20,6 +20,10 @@
 #define LATER_FLAGS (O_NONBLOCK | O_DIRECT | O_ASYNC)
 #define KNOWN_FLAGS (OPEN_FLAGS | LATER_FLAGS | O_CLOEXEC | O_NOCTTY | O_LARGEFILE | 0100000)
 
+#define RESOLVE_KNOWN                                                                \
+	(RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV | \
+	 RESOLVE_NO_MAGICLINKS | RESOLVE_CACHED)
+
 enum { TRIES = 8 };
 
 /* ---- regular files ---- */
@@ -368,6 +372,10 @@ int64_t supervise_openat2(struct call *c)
 		return r;
 	if ((how.flags & ~(uint64_t)KNOWN_FLAGS) || (how.mode & ~07777ULL) ||
 	    (how.mode && !(how.flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)))))
+		return -EINVAL;
+	if ((how.resolve & ~(uint64_t)RESOLVE_KNOWN) ||
+	    (how.resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) ==
+		    (RESOLVE_BENEATH | RESOLVE_IN_ROOT))
 		return -EINVAL;
 	/* Magic links are only the kernel's, who sees the flag as well. */
 	return do_open(c, (int)c->args[0], c->args[1], (int)how.flags, (mode_t)how.mode,

@@ -15,7 +15,6 @@
 
 /* With one of these, no link of the program's leads out of the view: an absolute one would start at our own root. */
 #define CONFINES (RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
-#define KNOWN (CONFINES | RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS)
 
 static int path_of(int fd, char path[static PATH_MAX])
 {
@@ -87,10 +86,6 @@ int call_resolve(struct call *c, int dirfd, const char *text, uint64_t resolve, 
 	struct object_id id;
 	int r;
 
-	if (resolve & ~(uint64_t)(KNOWN | RESOLVE_CACHED))
-		return -EINVAL;
-	if ((resolve & RESOLVE_BENEATH) && (resolve & RESOLVE_IN_ROOT))
-		return -EINVAL;
 	/* What is cached here is not known; the caller asks again without. */
 	if (resolve & RESOLVE_CACHED)
 		return -EAGAIN;
