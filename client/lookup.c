@@ -186,6 +186,32 @@ static int settle_mount(struct lookup *l)
 	return 0;
 }
 
+/* With the table's lock. A mount of ours inside of what is foreign (/dev/shm in /dev) is entered by names alone; where there is a "..",
+ * what it leads to is not ours to say. */
+static bool enter_from_foreign(struct lookup *l)
+{
+	size_t at = 0, begin, end;
+	struct cursor c;
+
+	cursor_set(&c, l->pos, l->pos_len);
+	while (path_next(l->path, l->len, &at, &begin, &end)) {
+		struct mount *next;
+
+		if (path_is_dot(l->path + begin, end - begin))
+			continue;
+		if (path_is_dotdot(l->path + begin, end - begin) ||
+		    !cursor_push(&c, l->path + begin, end - begin))
+			return false;
+		next = mount_at(l->ns->table, c.path, c.len);
+		if (next && set_pos(l, next->path, next->len) == 0) {
+			set_mount(l, next);
+			drop(l, end);
+			return true;
+		}
+	}
+	return false;
+}
+
 static int settle_locked(struct lookup *l)
 {
 	for (;;) {
@@ -198,6 +224,8 @@ static int settle_locked(struct lookup *l)
 			continue;
 		}
 		if (!l->mount->session) {
+			if (l->crossings && enter_from_foreign(l))
+				continue;
 			foreign_note(l->pos, l->path, l->len);
 			return -EREMOTE;
 		}
