@@ -2,7 +2,7 @@
 # Proves: a statically linked shell and the everyday tools do inside what they do natively.
 # run: user
 . "$(dirname "$0")/lib.sh"
-need busybox rsync tar find
+need busybox rsync tar find python3
 [[ $(file -Lb "$(command -v busybox)" 2>/dev/null || echo static) == *static* ]] || skip "busybox is not static"
 prepare() {
 	mkdir -p src/a/b src/c && seq 1000 >src/a/numbers && echo text >src/c/t && ln -s ../a/numbers src/c/link && ln src/c/t src/c/hard &&
@@ -45,5 +45,9 @@ works -t "rsync and tar" 'set -e; rsync -aHX --stats src/ one/ >/dev/null; rsync
 works -t "find and rm" 'set -e; find src -type f -newermt 2005-01-01 | sort; find src -name "*b*" -exec echo {} +; find src -perm /2000 -o -type p | sort; find . -xdev -links 2 -type f | sort
 	find src -depth -empty | sort; rm -r src/a; find src -delete; ls'
 works "a FIFO between processes" 'mkfifo p; (for i in 1 2 3; do echo line $i; done >p) & cat p; wait; (exec 3<>p; echo both >&3; read -r l <&3; echo "$l")'
+works "shared memory and semaphores" 'n=gofer-test-$$; echo x >/dev/shm/$n; cat /dev/shm/$n; rm /dev/shm/$n; python3 -c "
+from multiprocessing import shared_memory, Lock, Pool
+s = shared_memory.SharedMemory(create=True, size=100); t = shared_memory.SharedMemory(s.name); s.buf[3] = 7; print(t.buf[3]); t.close(); s.close(); s.unlink()
+print(Lock()); print(sum(Pool(2).map(abs, range(100))))"'
 works "here documents, process substitution, globs" 'set -e; cat <<<"here"; diff <(echo a) <(echo b) || echo differ; echo src/*/*; cd src/c && cd - >/dev/null; cd -P src/c/.. && pwd -P | sed "s,.*/w/,,"; [[ -p pipe ]] && echo fifo; read -r l </dev/null || echo end; echo hi >/dev/null; echo >/dev/stderr; exec 5>x; echo five >&5; cat x'
 finish
