@@ -30,7 +30,7 @@
 #include "tests/unit/good_request.h"
 
 enum {
-	TIMEOUT_MS = 25000,
+	TIMEOUT_MS = 200000,
 	GRACE_MS = 2, /* that the server waits for one more request before it goes on unasked */
 	PENDING = 128,
 	BUFFER = 300,

@@ -289,7 +289,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	/* No donated descriptors: this process may be root, and what root writes keeps set-id bits. */
 	const struct gofer_mount_options options = { .follow = 8, .no_donate = true };
-	const struct gofer_session_options patient = { .timeout_ms = 25000 };
+	const struct gofer_session_options patient = { .timeout_ms = 200000 };
 	static struct plan plan;
 	static struct outcome mine[PLAN_MAX], kernels[PLAN_MAX];
 	struct gofer_namespace *ns;
