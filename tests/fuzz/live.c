@@ -2,8 +2,8 @@
  * live.c - see live.h: the session's side.
  *
  * As root its threads get the tree's base as their root directory, in a mount namespace of the
- * process's own (with /proc, for the sanitizers): a name that reaches the kernel as an absolute path
- * meets the decoys, and not the machine that the fuzzer runs on.
+ * process's own: a name that reaches the kernel as an absolute path meets the decoys, and not the
+ * machine that the fuzzer runs on.
  */
 #include "tests/fuzz/live.h"
 
@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -21,14 +22,20 @@
 
 enum { FILE_LIMIT = 2 * 1024 * 1024 };
 
+/* What a thread that crashes needs there: the sanitizers' symbolizer, and where libFuzzer writes the input. */
 static bool prepare_root(const struct fuzz_tree *t)
 {
-	char proc[256];
+	static const char *const system[] = { "/proc", "/usr", "/lib", "/lib64" };
+	const char *crashes = getenv("GOFER_FUZZ_CRASHES"), *build = getenv("GOFER_FUZZ_BUILD");
 
-	snprintf(proc, sizeof(proc), "%s/proc", t->base);
-	return t->is_root && unshare(CLONE_NEWNS) == 0 &&
-	       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 && mkdir(proc, 0755) == 0 &&
-	       mount("/proc", proc, NULL, MS_BIND | MS_REC, NULL) == 0;
+	if (!t->is_root || unshare(CLONE_NEWNS) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(system); i++)
+		if (access(system[i], F_OK) == 0 && !tree_mount(t, system[i], false))
+			return false;
+	return (!build || tree_mount(t, build, false)) &&
+	       (!crashes || tree_mount(t, crashes, true));
 }
 
 void live_init(struct live_server *l, struct fuzz_tree *tree)

@@ -159,12 +159,30 @@ static size_t append(uint8_t *buf, size_t size, size_t used, const char *text, s
 	return used + n;
 }
 
+const char *const fuzz_escapes[FUZZ_ESCAPES] = {
+	"out/secret",
+	"out",
+	"../outside/secret",
+	"/outside/secret",
+	"a/secret",
+	"a/b/../../../outside/secret",
+	"a/link/../../../outside",
+	"a/b/secret",
+	"loop/out/secret",
+	"file",
+	"sticky/../../file",
+	"a/file",
+};
+
 size_t fuzz_path(struct fuzz_random *r, uint8_t *buf, size_t size)
 {
 	static const char component[] = "0123456789abcdef0123456789abcdef";
 	size_t used = fuzz_one_in(r, 10) ? append(buf, size, 0, "/", 1) : 0;
+	const char *escape = fuzz_escapes[fuzz_below(r, FUZZ_ESCAPES)];
 	uint32_t n = fuzz_one_in(r, 200) ? 2048 : fuzz_below(r, 5);
 
+	if (fuzz_one_in(r, 6))
+		return append(buf, size, used, escape, strlen(escape));
 	for (uint32_t i = 0; i < n; i++) {
 		if (i)
 			used = append(buf, size, used, "/", 1);

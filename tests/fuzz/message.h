@@ -25,6 +25,9 @@ static inline bool fuzz_one_in(struct fuzz_random *r, uint32_t n)
 }
 /* Zeros, limits, powers of two and what lies beside them; or anything. */
 uint64_t fuzz_number(struct fuzz_random *r);
+/* Paths that lead out of the tree, or would if somebody exchanged what is on the way. */
+enum { FUZZ_ESCAPES = 12 };
+extern const char *const fuzz_escapes[FUZZ_ESCAPES];
 /* A path in the tree of tree.h, or one that leaves it. Returns its length, at most `size`. */
 size_t fuzz_path(struct fuzz_random *r, uint8_t *buf, size_t size);
 

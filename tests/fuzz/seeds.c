@@ -152,6 +152,44 @@ static void special_seeds(void)
 	}
 }
 
+static size_t add_request(uint8_t *input, size_t size, size_t used, const struct rpc_info *rpc,
+			  uint32_t fs_id, const char *path)
+{
+	struct step s = { .op = STEP_FRAME,
+			  .arg = rpc->flags & RPC_TAKES_FD ? STEP_FD_SOCKET : STEP_FD_NONE };
+	struct good_request q;
+	uint8_t buf[512];
+
+	good_request_make(&q, rpc);
+	for (unsigned i = 0; i < 2; i++) {
+		q.paths[i].fs_id = fs_id;
+		q.paths[i].path = (ProtobufCBinaryData){ strlen(path), (uint8_t *)path };
+		q.paths[i].follow = rpc->flags & RPC_FOLLOW ? 8 : 0;
+	}
+	s.bytes = buf;
+	s.len = (uint16_t)packed_frame(buf, rpc->type, 0, &q.message, 0);
+	if (rpc->type % 2)
+		s.arg |= STEP_SECOND;
+	return input_append(input, size, used, &s);
+}
+
+/* Every row of the table, in every volume, with each path that leads out. */
+static void escape_seeds(void)
+{
+	static uint8_t input[INPUT_MAX];
+
+	for (uint32_t fs_id = 1; fs_id <= 5; fs_id++)
+		for (unsigned e = 0; e < FUZZ_ESCAPES; e++) {
+			size_t used = 0;
+
+			for (size_t i = 0; i < RPC_COUNT; i++)
+				if (rpc_table[i].flags & RPC_PATH)
+					used = add_request(input, sizeof(input), used,
+							   &rpc_table[i], fs_id, fuzz_escapes[e]);
+			seed_write("regression-escape", input, used);
+		}
+}
+
 /* An open file and an open directory; then one request of each kind, sixteen times. */
 static void session_seeds(void)
 {
@@ -172,6 +210,7 @@ static void session_seeds(void)
 			seed_write(rpc_table[i].name, input, used);
 		}
 	special_seeds();
+	escape_seeds();
 }
 
 /* ---- client: calls, and replies to whatever they ask ---- */

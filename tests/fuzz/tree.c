@@ -61,15 +61,37 @@ static int remove_one(const char *path, const struct stat *st _unused_, int type
 	return remove(path);
 }
 
+static char mounted[8][512];
+static size_t n_mounted;
+
 static void remove_base(void)
 {
-	char proc[256];
-
 	if (getpid() != exit_pid)
 		return;
-	snprintf(proc, sizeof(proc), "%s/proc", exit_base);
-	(void)umount2(proc, MNT_DETACH); /* live_init() */
+	/* Nothing is removed through a mount. */
+	while (n_mounted > 0)
+		if (umount2(mounted[--n_mounted], MNT_DETACH) < 0)
+			return;
 	(void)nftw(exit_base, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
+bool tree_mount(const struct fuzz_tree *t, const char *path, bool writable)
+{
+	char *at = mounted[n_mounted];
+
+	if (n_mounted == ARRAY_SIZE(mounted) || path[0] != '/')
+		return false;
+	snprintf(at, sizeof(mounted[0]), "%s%.200s", t->base, path);
+	for (char *slash = at + strlen(t->base) + 1; (slash = strchr(slash, '/')); slash++) {
+		*slash = '\0';
+		if (mkdir(at, 0755) < 0 && errno != EEXIST)
+			return false;
+		*slash = '/';
+	}
+	if ((mkdir(at, 0755) < 0 && errno != EEXIST) || mount(path, at, NULL, MS_BIND, NULL) < 0)
+		return false;
+	n_mounted++;
+	return writable || mount(NULL, at, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) == 0;
 }
 
 static void make_file(int dir, const char *path, mode_t mode, const char *content)

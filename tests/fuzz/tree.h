@@ -28,6 +28,8 @@ struct fuzz_tree {
 
 /* Makes the base and the tree; aborts where that is impossible. The base is removed at exit. */
 void tree_init(struct fuzz_tree *t);
+/* Makes a host directory visible under base, by the same name (in a mount namespace of our own only!), until exit. */
+bool tree_mount(const struct fuzz_tree *t, const char *path, bool writable);
 /* As it was, whatever was done to it. */
 void tree_reset(struct fuzz_tree *t);
 /* The tree without anybody who listens at its socket, most of it uid 1000's if root made it; and base/twin, equal to it. */
