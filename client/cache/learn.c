@@ -86,10 +86,24 @@ void cache_learn_absent(struct cache_op *op, const struct cache_path *path)
 	end(op->cache);
 }
 
+/* Whether "." or ".." stands in the text: what they need is to search the directory before them. */
+static bool has_dots(const char *text, size_t len)
+{
+	size_t at = 0, begin, end;
+
+	while (path_next(text, len, &at, &begin, &end))
+		if (path_is_dot(text + begin, end - begin) ||
+		    path_is_dotdot(text + begin, end - begin))
+			return true;
+	return false;
+}
+
 void cache_learn_access(struct cache_op *op, const struct cache_path *path, unsigned mode,
 			bool granted)
 {
-	struct tree *tree = begin(op, path);
+	/* A refusal may be of the way as well: a node that is there shows that its way is open, but not
+	 * a way with dots. */
+	struct tree *tree = !granted && has_dots(path->text, path->len) ? NULL : begin(op, path);
 	struct node *n;
 
 	if (!tree)

@@ -300,6 +300,27 @@ Test(cache, an_answer_is_for_the_identity_that_walked)
 	cache_free(c);
 }
 
+Test(cache, a_refusal_on_the_way_is_none_of_the_object)
+{
+	struct cache *c = start(0);
+	struct cache_path a = path("a"), round = path("b/../a");
+	struct cache_answer answer;
+	struct cache_op op;
+
+	learn(c, "a", attr(10, S_IFDIR | 0755));
+	learn(c, "b", attr(11, S_IFDIR | 0600));
+	cache_begin(&op, c, CACHE_READ, 0, 0);
+	cache_learn_access(&op, &round, 1, false);
+	cr_expect_eq(cache_find(c, &a, CACHE_ACCESS, 1, &answer), CACHE_MISS);
+	cache_learn_access(&op, &a, 1, false);
+	cr_expect_eq(cache_find(c, &a, CACHE_ACCESS, 1, &answer), CACHE_DENIED);
+	cr_expect_eq(cache_find(c, &a, CACHE_ACCESS, 4, &answer), CACHE_MISS);
+	cache_learn_access(&op, &a, 6, true);
+	cr_expect_eq(cache_find(c, &a, CACHE_ACCESS, 4, &answer), CACHE_HIT);
+	cr_expect_eq(cache_find(c, &a, CACHE_ACCESS, 7, &answer), CACHE_DENIED);
+	cache_free(c);
+}
+
 Test(cache, links_stop_the_walk)
 {
 	struct cache *c = start(0);
