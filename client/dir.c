@@ -180,6 +180,7 @@ static int next_page(struct gofer_dir *d)
 	where.identity = d->identity;
 	m.path = &where;
 	m.attrs = m.targets = true;
+	m.watch = d->mount->watching && !d->reading.failed;
 	m.cookie = d->cookie;
 	r = path_call(&c, &d->reply);
 	if (r == 0) {

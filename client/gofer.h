@@ -90,7 +90,7 @@ struct gofer_cache_stats {
 	uint64_t hits, misses;
 	uint64_t evictions; /* names forgotten for want of room */
 	uint64_t drops;     /* how often everything was forgotten, in doubt */
-	uint64_t names, inodes, bytes, budget;
+	uint64_t names, inodes, watches, bytes, budget;
 };
 int gofer_session_get_cache_stats(struct gofer_session *session,
 				  struct gofer_cache_stats *ret_stats);
@@ -184,6 +184,14 @@ struct gofer_mount_options {
 	enum gofer_interop interop;
 	bool read_only; /* refuse changes on this side already */
 	bool no_donate; /* never ask for descriptors */
+	/*
+	 * Mode shared, where the server gives watches: it hands out an inotify(7) queue for what this session has looked at. While
+	 * that is empty, what is remembered is still so, and is answered without a request: attributes, names (also those that do not exist),
+	 * targets of links, granted access, listings. Every change that returned before a call began is seen by it, but for the time
+	 * of access, and what others store through a mapping, which the kernel announces to nobody. Where nothing can be watched
+	 * (no watches left, a kind of file system that others change too, what may not be read), each call asks the server.
+	 */
+	bool watch;
 	uint32_t
 		follow; /* budget of links for the server to follow on speculation; 0 = 8, UINT32_MAX = none. Not used in modes that remember */
 	uint64_t

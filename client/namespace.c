@@ -223,12 +223,15 @@ int gofer_mount(struct gofer_namespace *ns, struct gofer_session *session, uint3
 					    : (uint32_t)DEFAULT_FOLLOW;
 	m->read_only = o->read_only;
 	m->caching = o->interop != GOFER_INTEROP_SHARED;
-	if (m->caching) {
-		r = session_cache(session, o->cache_bytes);
+	m->watching = o->watch && !m->caching;
+	if (m->caching || m->watching) {
+		r = session_cache(session, m->watching, o->cache_bytes);
 		if (r < 0) {
 			mount_unref(m);
 			return r;
 		}
+	}
+	if (m->caching) {
 		/* A failure does not say which links were followed before it: each is asked about,
 		 * once. */
 		m->follow = 0;

@@ -40,7 +40,8 @@ struct mount {
 	struct gofer_session *session; /* NULL: foreign */
 	uint32_t fs_id, follow;
 	bool read_only, donate;
-	bool caching; /* nobody else changes the tree: session->cache may answer */
+	bool caching;  /* nobody else changes the tree: session->cache may answer */
+	bool watching; /* session->watched may */
 	size_t len;
 	char path[]; /* absolute, normalised: "/" or "/a/b" */
 };

@@ -340,6 +340,8 @@ static int prepare(struct path_call *c, const struct rpc_info *rpc, unsigned *ro
 
 			*flags = l->mount->donate ? *flags | c->donate : *flags & ~c->donate;
 		}
+		if (c->reading)
+			((Gofer__ReadDirRequest *)c->message)->watch = l->mount->watching;
 		c->session = l->mount->session;
 		if (c->inline_only && c->data_len > c->session->limits.inline_limit)
 			return LOOKUP_TOO_LARGE;
@@ -364,7 +366,7 @@ static int ask_cache(struct path_call *c, const struct rpc_info *rpc)
 		size_t len;
 		int r;
 
-		if (!l || !l->mount->caching)
+		if (!l || !(l->mount->caching || l->mount->watching))
 			continue;
 		nofollow = !name && (c->path[i]->nofollow || rpc->type == RPC_TYPE_ReadLink);
 		len = name ? parent_length(l) : l->len;

@@ -8,6 +8,9 @@
 #include "client/recall.h"
 
 #include <string.h>
+#include <sys/stat.h>
+
+#include "common/path.h"
 
 bool recall_by_name(const struct path_call *c, const struct rpc_info *rpc, unsigned which)
 {
@@ -39,20 +42,168 @@ static struct cache_path path_of(const struct lookup *l, size_t len, bool nofoll
 				    .nofollow = nofollow };
 }
 
+/* ---- watches ---- */
+
+static bool has_dots(const char *text, size_t len)
+{
+	size_t at = 0, begin, end;
+
+	while (path_next(text, len, &at, &begin, &end))
+		if (path_is_dot(text + begin, end - begin) ||
+		    path_is_dotdot(text + begin, end - begin))
+			return true;
+	return false;
+}
+
+/* The link that a walk ended at, as the server's Stop would say it. */
+static void stop_of(const Gofer__WatchReply *m, const char *text, struct cache_answer *answer)
+{
+	size_t begin = m->end;
+
+	while (begin && text[begin - 1] != '/')
+		begin--;
+	memcpy(answer->text, m->target.data, m->target.len);
+	answer->stop = (Gofer__Stop)GOFER__STOP__INIT;
+	answer->stop.reason = GOFER__STOP__REASON__SYMLINK;
+	answer->stop.begin = (uint32_t)begin;
+	answer->stop.end = m->end;
+	answer->stop.target = (ProtobufCBinaryData){ m->target.len, (uint8_t *)answer->text };
+}
+
+/* What the reply itself answers, whether or not it could be remembered. */
+static int answer_of(const Gofer__WatchReply *m, const struct cache_path *path,
+		     enum cache_want want, unsigned mode, struct cache_answer *answer)
+{
+	bool slash = path->len && path->text[path->len - 1] == '/', link;
+	size_t end = path->len;
+
+	while (end && path->text[end - 1] == '/')
+		end--;
+	if (m->error)
+		return CACHE_ABSENT;
+	link = S_ISLNK(m->attr->mode);
+	if (m->end < end && !link)
+		return -EPROTO;
+	if (link && (m->end < end || slash || !path->nofollow)) {
+		Gofer__WatchReply at = *m;
+
+		at.end = MIN(m->end, (uint32_t)end);
+		stop_of(&at, path->text, answer);
+		return CACHE_LINK;
+	}
+	if (slash && !S_ISDIR(m->attr->mode))
+		return -ENOTDIR;
+	switch (want) {
+	case CACHE_ATTR:
+		answer->attr = *m->attr;
+		return CACHE_HIT;
+	case CACHE_ACCESS:
+		return m->refused & mode            ? CACHE_DENIED
+		       : (m->access & mode) == mode ? CACHE_HIT
+						    : CACHE_MISS;
+	case CACHE_TARGET:
+		if (!link)
+			return CACHE_MISS;
+		memcpy(answer->text, m->target.data, m->target.len);
+		answer->len = m->target.len;
+		return CACHE_HIT;
+	default:
+		return CACHE_MISS;
+	}
+}
+
+/* One Watch: CACHE_MISS where the server knows no such thing. */
+static int watch(struct lookup *l, const struct cache_path *path, enum cache_want want,
+		 unsigned mode, struct cache_answer *answer)
+{
+	enum { DROP_MANY = 256 };
+	struct cache *cache = l->mount->session->watched;
+	Gofer__WatchRequest m = GOFER__WATCH_REQUEST__INIT;
+	Gofer__Path where = GOFER__PATH__INIT;
+	struct gofer_request request = { .type = RPC_TYPE_Watch, .message = &m.base, .fd = -1 };
+	const Gofer__WatchReply *watched;
+	struct gofer_reply reply;
+	uint32_t drop[DROP_MANY];
+	struct cache_op op;
+	int r;
+
+	where.fs_id = path->fs_id;
+	where.identity = path->identity;
+	where.path = (ProtobufCBinaryData){ path->len, (uint8_t *)path->text };
+	m.path = &where;
+	m.donate = cache_wants_queue(cache);
+	m.drop = drop;
+	m.n_drop = cache_take_gone(cache, drop, DROP_MANY);
+	cache_begin(&op, cache, CACHE_READ, 0, 0);
+	r = session_call(l->mount->session, &request, NULL, &reply);
+	if (r == -EOPNOTSUPP || r == -ETOOMANYREFS || r == -EMFILE)
+		return CACHE_MISS;
+	if (r < 0)
+		return r;
+	if (reply.kind == GOFER_REPLY_STOP) {
+		answer->stop = *(Gofer__Stop *)reply.message;
+		memcpy(answer->text, answer->stop.target.data,
+		       MIN(answer->stop.target.len, sizeof(answer->text)));
+		answer->stop.target.data = (uint8_t *)answer->text;
+		answer->stop.followed = NULL;
+		answer->stop.n_followed = 0;
+		gofer_reply_free(&reply);
+		return CACHE_LINK;
+	}
+	watched = (const Gofer__WatchReply *)reply.message;
+	if (reply.fd >= 0)
+		cache_set_queue(cache, TAKE_FD(reply.fd));
+	cache_learn_watched(&op, path, watched);
+	r = answer_of(watched, path, want, mode, answer);
+	gofer_reply_free(&reply);
+	if (r == CACHE_MISS && want == CACHE_LIST)
+		r = (int)cache_find(cache, path, want, mode, answer);
+	return r;
+}
+
+/* Takes "." and ".." out of path[0..len), which no Watch has: 1 where that could be done. */
+static int undot(struct lookup *l, struct cache *cache, const struct cache_path *path)
+{
+	char text[2 * PATH_MAX];
+	size_t n;
+
+	if (!cache_undot(cache, path, text, &n) || n > path->len)
+		return 0;
+	memcpy(l->path, text, n);
+	memmove(l->path + n, l->path + path->len, l->len - path->len);
+	l->len -= path->len - n;
+	return 1;
+}
+
 int recall(struct lookup *l, size_t len, bool nofollow, enum cache_want want, unsigned mode,
 	   struct cache_answer *answer)
 {
 	struct gofer_session *s = l->mount->session;
+	struct cache *cache = l->mount->caching ? s->cache : s->watched;
 	struct cache_path path;
 	int r;
 
 	answer->found = CACHE_MISS;
-	if (!l->mount->caching || l->base || l->fresh || session_check(s) < 0)
+	if (!(l->mount->caching || l->mount->watching) || l->base || l->fresh ||
+	    session_check(s) < 0)
 		return CACHE_MISS;
 	path = path_of(l, len, nofollow);
-	if (cache_find(s->cache, &path, want, mode, answer) != CACHE_LINK)
-		return (int)answer->found;
+	if (l->mount->watching && has_dots(path.text, path.len) && undot(l, cache, &path))
+		return CACHE_LINK;
+	r = (int)cache_find(cache, &path, want, mode, answer);
+	/* To read a directory that is watched already, no Watch is needed. */
+	if (r == CACHE_MISS && l->mount->watching && want != CACHE_LINKS && want != CACHE_FILE &&
+	    !has_dots(path.text, path.len) &&
+	    (want != CACHE_LIST || cache_find(cache, &path, CACHE_ATTR, 0, answer) != CACHE_HIT))
+		r = watch(l, &path, want, mode, answer);
+	if (r < 0)
+		return r == -EPROTO ? session_violation(s, "a walk that cannot be") : r;
+	answer->found = (enum cache_found)r;
+	if (r != CACHE_LINK)
+		return r;
 	r = lookup_stop(l, &answer->stop);
+	if (r == -EPROTO)
+		return session_violation(s, "a path resolved in a way that cannot be");
 	return r < 0 ? r : (int)CACHE_LINK;
 }
 
@@ -70,6 +221,8 @@ void recall_begin(struct cache_op *op, const struct path_call *c, const struct r
 
 	if (changes(c, rpc))
 		cache_begin(op, cache, CACHE_NAMES, 0, 0);
+	else if (l && l->mount->watching && !l->base && c->reading)
+		cache_begin(op, c->session->watched, CACHE_READ, 0, 0);
 	else
 		cache_begin(op, l && l->mount->caching && !l->base ? cache : NULL, CACHE_READ, 0,
 			    0);
@@ -278,6 +431,9 @@ void recall_end(struct cache_op *op, const struct path_call *c, const struct rpc
 		} else if (result == 0) {
 			learn_change(op, c, rpc, path, reply->message);
 		}
+	} else if (known && !c->lookup[0]->mount->caching) {
+		if (result == 0 && reply->kind == GOFER_REPLY_OK)
+			learn_read(op, c, rpc, &path[0], reply);
 	} else if (known && result < 0) {
 		learn_read_error(op, c, rpc, &path[0], result);
 	} else if (known && reply->kind == GOFER_REPLY_STOP) {

@@ -6,6 +6,7 @@
  * unless that went straight to the caller's buffer.
  */
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -103,7 +104,8 @@ static const char *check_entries(const struct expect *e, const Gofer__ReadDirRep
 
 		if (path_validate_name(entry->name.data, entry->name.len) < 0)
 			return "a directory entry with an impossible name";
-		if (entry->type > 15 || entry->cookie == 0 || entry->cookie > INT64_MAX)
+		if (entry->type > 15 || entry->cookie == 0 || entry->cookie > INT64_MAX ||
+		    entry->watch > INT32_MAX)
 			return "a directory entry with impossible numbers";
 		if (attr_check(entry->attr) < 0)
 			return "impossible attributes";
@@ -175,6 +177,26 @@ static const char *check_open(const struct expect *e, const Gofer__OpenReply *m,
 	return NULL;
 }
 
+static const char *check_watch(const struct expect *e, const Gofer__WatchReply *m,
+			       const struct frame_header *h)
+{
+	if (m->end > e->asked || m->n_watches > e->asked / 2 + 2 ||
+	    ((m->access | m->refused) & ~7u) || (m->access & m->refused))
+		return "a walk longer than the path";
+	if (m->error ? m->error != ENOENT || m->attr != NULL : m->attr == NULL)
+		return "attributes of what does not exist, or none";
+	if (m->attr && S_ISLNK(m->attr->mode) ? !target_ok(&m->target) : m->target.len != 0)
+		return "a symbolic link with an impossible target";
+	for (size_t i = 0; i < m->n_watches; i++)
+		if (m->watches[i] > INT32_MAX)
+			return "a watch with an impossible number";
+	if (m->donated && !e->keep)
+		return "a descriptor that was not asked for";
+	if (m->donated != (h->fds != 0))
+		return "a descriptor that is not where it is said to be";
+	return NULL;
+}
+
 /* What an OK reply must be, by its type. */
 static const char *check_ok(const struct rpc_info *rpc, const struct expect *e,
 			    const ProtobufCMessage *message, const struct frame *frame)
@@ -183,7 +205,7 @@ static const char *check_ok(const struct rpc_info *rpc, const struct expect *e,
 	bool attrs_ok = true, links_ok = true;
 
 #define LINKS(m) links_ok = followed_ok((m)->followed, (m)->n_followed, e->follow)
-	if (h->fds && rpc->type != RPC_TYPE_Open)
+	if (h->fds && !(rpc->flags & RPC_DONATES))
 		return "a descriptor that was not asked for";
 	if (h->data_len > e->data)
 		return "more data than was asked for";
@@ -212,6 +234,15 @@ static const char *check_ok(const struct rpc_info *rpc, const struct expect *e,
 			return violation;
 		attrs_ok = attr_check(m->attr) == 0;
 		LINKS(m);
+		break;
+	}
+	case RPC_TYPE_Watch: {
+		const Gofer__WatchReply *m = (const Gofer__WatchReply *)message;
+		const char *violation = check_watch(e, m, h);
+
+		if (violation)
+			return violation;
+		attrs_ok = attr_check(m->attr) == 0;
 		break;
 	}
 	case RPC_TYPE_ReadFile: {
@@ -292,6 +323,20 @@ static const char *check_ok(const struct rpc_info *rpc, const struct expect *e,
 	if (!attrs_ok)
 		return "impossible attributes";
 	return links_ok ? NULL : "links followed that were not allowed";
+}
+
+/* The descriptor of watches is inotify's: reading it can never block or do anything else. */
+static const char *check_queue(int fd)
+{
+	char name[32], link[64];
+	ssize_t n;
+
+	(void)snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	n = readlink(name, link, sizeof(link));
+	if (n != (ssize_t)strlen("anon_inode:inotify") ||
+	    memcmp(link, "anon_inode:inotify", (size_t)n) != 0)
+		return "a descriptor of something else than watches";
+	return fcntl(fd, F_GETFL) & O_NONBLOCK ? NULL : "a descriptor that blocks";
 }
 
 /* A donated descriptor must be a regular file's, open for exactly what was asked. */
@@ -433,8 +478,9 @@ int reply_decode(const struct rpc_info *rpc, const struct expect *expect, const 
 				      "room for one more (RLIMIT_NOFILE)");
 			goto out;
 		}
-		violation = in->fd < 0 ? "a descriptor that did not come"
-				       : check_descriptor(expect, in->fd);
+		violation = in->fd < 0                    ? "a descriptor that did not come"
+			    : rpc->type == RPC_TYPE_Watch ? check_queue(in->fd)
+							  : check_descriptor(expect, in->fd);
 		if (violation)
 			goto out;
 		reply.fd = TAKE_FD(in->fd);

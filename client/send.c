@@ -48,6 +48,10 @@ static void expect_init(struct expect *e, const struct rpc_info *rpc, const Prot
 	case RPC_TYPE_Copy:
 		e->asked = ((const Gofer__CopyRequest *)m)->length;
 		break;
+	case RPC_TYPE_Watch:
+		e->asked = path->path.len;
+		e->keep = ((const Gofer__WatchRequest *)m)->donate;
+		break;
 	case RPC_TYPE_ReadDir:
 		e->cookie = ((const Gofer__ReadDirRequest *)m)->cookie;
 		e->keep = ((const Gofer__ReadDirRequest *)m)->keep;

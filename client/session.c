@@ -26,6 +26,8 @@ void session_kill(struct gofer_session *s, int error, const char *why)
 	/* For good: nothing is remembered of a server that is gone. */
 	if (s->cache)
 		cache_blind_begin(s->cache);
+	if (s->watched)
+		cache_blind_begin(s->watched);
 	if (error == -EPROTO)
 		fail_words(error, "%s broke the protocol: %s", s->server, why);
 	else
@@ -121,6 +123,7 @@ static void session_free(struct gofer_session *s)
 	free(s->rx);
 	free(s->server);
 	cache_free(s->cache);
+	cache_free(s->watched);
 	if (s->alive)
 		munmap((void *)s->alive, sizeof(uint32_t));
 	pthread_mutex_destroy(&s->lock);
@@ -326,32 +329,42 @@ int gofer_session_set_identity(struct gofer_session *s, uint32_t id, uid_t uid, 
 
 /* ---- what it remembers ---- */
 
-int session_cache(struct gofer_session *s, uint64_t bytes)
+int session_cache(struct gofer_session *s, bool watched, uint64_t bytes)
 {
-	struct cache *fresh = s->cache ? NULL : cache_new(), *none = NULL;
+	struct cache *_Atomic *at = watched ? &s->watched : &s->cache;
+	struct cache *fresh = *at ? NULL : cache_new(watched), *none = NULL;
 
-	if (!s->cache && !fresh)
+	if (!*at && !fresh)
 		return -ENOMEM;
-	if (fresh && !atomic_compare_exchange_strong(&s->cache, &none, fresh))
+	if (fresh && !atomic_compare_exchange_strong(at, &none, fresh))
 		cache_free(fresh);
-	cache_allow(s->cache, bytes);
+	cache_allow(*at, bytes);
 	return 0;
 }
 
 int gofer_session_get_cache_stats(struct gofer_session *s, struct gofer_cache_stats *ret_stats)
 {
-	struct cache_stats st;
+	struct cache *const caches[] = { s->cache, s->watched };
+	struct gofer_cache_stats sum = { 0 };
 
-	if (!s->cache)
+	if (!caches[0] && !caches[1])
 		return fail_words(-ENODATA, "no mount of this session remembers anything");
-	cache_get_stats(s->cache, &st);
-	*ret_stats = (struct gofer_cache_stats){ .hits = st.hits,
-						 .misses = st.misses,
-						 .evictions = st.evictions,
-						 .drops = st.drops,
-						 .names = st.nodes,
-						 .inodes = st.inodes,
-						 .bytes = st.bytes,
-						 .budget = st.budget };
+	for (size_t i = 0; i < ARRAY_SIZE(caches); i++) {
+		struct cache_stats st;
+
+		if (!caches[i])
+			continue;
+		cache_get_stats(caches[i], &st);
+		sum.hits += st.hits;
+		sum.misses += st.misses;
+		sum.evictions += st.evictions;
+		sum.drops += st.drops;
+		sum.names += st.nodes;
+		sum.inodes += st.inodes;
+		sum.watches += st.watches;
+		sum.bytes += st.bytes;
+		sum.budget += st.budget;
+	}
+	*ret_stats = sum;
 	return 0;
 }

@@ -122,7 +122,9 @@ struct gofer_session {
 	struct gofer_filesystem *filesystems;
 	size_t n_filesystems;
 	_Atomic uint32_t identity;
-	struct cache *_Atomic cache; /* NULL until a mount remembers; then as long as the session */
+	/* NULL until a mount remembers; then as long as the session. Of what nobody else changes, and of
+	 * what is watched. */
+	struct cache *_Atomic cache, *_Atomic watched;
 
 	uint8_t *rx; /* the leader's */
 
@@ -149,8 +151,8 @@ int fail_words(int error, const char *format, ...) _printf_(2, 3);
 int fail_path(int error, const char *op, const char *path);
 
 /* ---- session.c ---- */
-/* Makes the session's cache, or raises its budget. */
-int session_cache(struct gofer_session *s, uint64_t bytes);
+/* Makes one of the session's caches, or raises its budget. */
+int session_cache(struct gofer_session *s, bool watched, uint64_t bytes);
 /* 0; -EOWNERDEAD in a forked child. */
 int session_check(struct gofer_session *s);
 /* With the lock. Ends the session: everything in flight is answered with `error`, later calls with

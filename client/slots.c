@@ -38,8 +38,11 @@ struct slot *slot_take(struct gofer_session *s, bool reserved)
 
 void slot_free(struct gofer_session *s, struct slot *slot)
 {
-	if (slot->blind)
+	if (slot->blind && s->cache)
 		cache_blind_end(s->cache);
+	/* Another identity by the same number, from some time since it was sent. */
+	if (slot->rpc && slot->rpc->type == RPC_TYPE_SetIdentity && s->watched)
+		cache_drop(s->watched);
 	slot->blind = false;
 	slot->state = SLOT_FREE;
 	slot->waiter = NULL;

@@ -326,6 +326,11 @@ VALIDATE(Connect, connect)
 	return check_path_strict(q->path);
 }
 
+VALIDATE(Watch, watch)
+{
+	return q->n_drop > MAX_MANY ? -EINVAL : check_path_strict(q->path);
+}
+
 VALIDATE(Read, read)
 {
 	return fits_off_t(q->offset, q->count) ? 0 : -EINVAL;

@@ -12,6 +12,7 @@
 #include <linux/sockios.h>
 #include <sched.h>
 #include <stdio.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -75,6 +76,8 @@ static const char *const allowed[] = {
 	"unlinkat",
 	"renameat", /* what glibc makes of renameat2 without flags */
 	"renameat2",
+	"inotify_add_watch",
+	"inotify_rm_watch",
 	"fchdir",
 	"umask",
 	"close",
@@ -216,6 +219,10 @@ static int add_by_arguments(scmp_filter_ctx ctx)
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(unshare), 1,
 				     SCMP_A0(SCMP_CMP_EQ, CLONE_FS));
+	/* The queue of watches, as watch.c makes it. */
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(inotify_init1), 1,
+				     SCMP_A0(SCMP_CMP_EQ, IN_NONBLOCK | IN_CLOEXEC));
 	/* abort() and pthread_kill() of our own threads. */
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,

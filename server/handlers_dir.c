@@ -28,15 +28,21 @@ struct listing {
 	Gofer__ReadDirReply *reply;
 	size_t left; /* bytes of the body */
 	int error;   /* why it ended before it was full */
+	bool watch;  /* each entry, until that fails */
 };
 
 static bool add_details(struct listing *l, Gofer__Entry *entry, const char *name)
 {
 	struct request *r = l->request;
 	struct fs *fs = request_fs(r);
+	bool fresh;
 	_cleanup_node_ struct fs_node node = FS_NODE_NULL;
 	Gofer__Attr attr = GOFER__ATTR__INIT;
 
+	/* Before it is looked at. Of a name that means another object by then, the directory's own watch
+	 * tells. */
+	if (l->watch && watch_add(&r->session->watches, l->dir.fd, name, &entry->watch, &fresh) < 0)
+		l->watch = false;
 	if (!l->query->targets || entry->type != DT_LNK) {
 		/* One call, no descriptor, where the backend is made of descriptors. */
 		if (l->dir.path == NULL) {
@@ -170,6 +176,9 @@ int handle_read_dir(struct request *r, const Gofer__ReadDirRequest *q)
 	l.reply = REQUEST_REPLY(r, ReadDirReply, read_dir_reply);
 	if (!l.reply || !(l.reply->attr = request_attr(r, &attr)))
 		return -EMSGSIZE;
+	/* An entry may be a mount that is entered, of a kind that does not tell. */
+	l.watch = q->watch && (fs->flags & (FS_DETACHED | FS_XDEV)) == FS_DETACHED &&
+		  fs->ops == &fs_host_ops;
 	l.reply->followed = walk.followed;
 	l.reply->n_followed = walk.n_followed;
 	e = list(&l, handle);

@@ -74,6 +74,7 @@ static const char help[] =
 	"  --max-sessions N (256)   --max-sessions-per-uid N (128)   --max-handles N (65536, of a "
 	"session)\n"
 	"  --max-in-flight N (256)  --max-threads N (8)              --max-identities N (1024)\n"
+	"  --max-watches N (4096, of a session; 0 gives none)\n"
 	"  --hello-timeout MS (10000)                                --drain-timeout MS (5000)\n"
 	"\n"
 	"Messages\n"
@@ -128,6 +129,7 @@ static const struct {
 	{ "max-identities", offsetof(struct server_limits, max_identities), 1, 1 << 16 },
 	{ "hello-timeout", offsetof(struct server_limits, hello_ms), 1, 3600000 },
 	{ "drain-timeout", offsetof(struct server_limits, drain_ms), 0, 3600000 },
+	{ "max-watches", offsetof(struct server_limits, max_watches), 0, 1 << 20 },
 };
 
 static const struct option options[] = {
@@ -157,6 +159,7 @@ static const struct option options[] = {
 	{ "max-identities", required_argument, NULL, OPT_LIMIT + 5 },
 	{ "hello-timeout", required_argument, NULL, OPT_LIMIT + 6 },
 	{ "drain-timeout", required_argument, NULL, OPT_LIMIT + 7 },
+	{ "max-watches", required_argument, NULL, OPT_LIMIT + 8 },
 	{},
 };
 

@@ -54,6 +54,7 @@ struct server_limits {
 	uint32_t max_in_flight;    /* of a session */
 	uint32_t max_threads;      /* of a session */
 	uint32_t max_identities;   /* of a session */
+	uint32_t max_watches;      /* of a session; 0 = none are given */
 	uint32_t hello_ms;         /* from connect to Hello */
 	uint32_t drain_ms;         /* from SIGTERM to the end */
 };
@@ -64,6 +65,7 @@ struct server_limits {
 				 .max_in_flight = 256,    \
 				 .max_threads = 8,        \
 				 .max_identities = 1024,  \
+				 .max_watches = 4096,     \
 				 .hello_ms = 10000,       \
 				 .drain_ms = 5000 })
 

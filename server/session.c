@@ -460,6 +460,7 @@ static int session_init(struct session *s, const struct server *server, int sock
 	*s = (struct session){ .server = server, .peer = peer, .sock = sock, .proc_fd = proc_fd };
 	s->queue_tail = &s->queue_head;
 	pthread_mutex_init(&s->lock, NULL);
+	watches_init(&s->watches, server->limits.max_watches);
 	r = handle_table_init(&s->handles, server->limits.max_handles);
 	if (r < 0)
 		return r;
@@ -526,6 +527,7 @@ static void session_deinit(struct session *s)
 	}
 	handle_table_deinit(&s->handles);
 	session_identities_deinit(s);
+	watches_deinit(&s->watches);
 	pool_deinit(s);
 	pthread_mutex_destroy(&s->lock);
 }

@@ -25,6 +25,7 @@
 #include "server/handle.h"
 #include "server/identity.h"
 #include "server/server.h"
+#include "server/watch.h"
 
 enum {
 	REQUEST_STOP = 1,                 /* positive result of a handler: request.stop says why */
@@ -87,6 +88,7 @@ struct session {
 	_Atomic bool ended; /* nobody is there for a reply: what is not executed yet never is */
 
 	struct handle_table handles;
+	struct watches watches;
 	struct identity *volume_identities; /* what identity 0 means, by volume */
 	bool fixed;                         /* the whole process is one user */
 

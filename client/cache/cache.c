@@ -9,15 +9,34 @@
 
 #include <string.h>
 
-struct cache *cache_new(void)
+struct cache *cache_new(bool watched)
 {
 	struct cache *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return NULL;
 	pthread_mutex_init(&c->lock, NULL);
+	c->watched = watched;
+	c->queue = -EBADF;
 	c->clock = 1;
 	return c;
+}
+
+static void bury(struct cache *c)
+{
+	while (c->dead) {
+		struct node *n = c->dead;
+
+		c->dead = n->next;
+		free(n->name);
+		free(n);
+	}
+}
+
+void cache_unlock(struct cache *c)
+{
+	bury(c);
+	pthread_mutex_unlock(&c->lock);
 }
 
 void cache_free(struct cache *c)
@@ -33,8 +52,10 @@ void cache_free(struct cache *c)
 			inode->writers = 0;
 			inode_release(c, inode);
 		}
+	bury(c);
 	free(c->nodes);
 	free(c->inodes);
+	watches_free(c);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
 }
@@ -43,7 +64,7 @@ void cache_allow(struct cache *c, uint64_t bytes)
 {
 	pthread_mutex_lock(&c->lock);
 	c->budget = MAX(c->budget, bytes ? MIN(bytes, (uint64_t)SIZE_MAX) : (uint64_t)CACHE_BYTES);
-	pthread_mutex_unlock(&c->lock);
+	cache_unlock(c);
 }
 
 void cache_drop_locked(struct cache *c)
@@ -66,7 +87,7 @@ void cache_drop(struct cache *c)
 	pthread_mutex_lock(&c->lock);
 	c->names_changed = c->data_changed = ++c->clock;
 	cache_drop_locked(c);
-	pthread_mutex_unlock(&c->lock);
+	cache_unlock(c);
 }
 
 void cache_get_stats(struct cache *c, struct cache_stats *ret_stats)
@@ -75,9 +96,10 @@ void cache_get_stats(struct cache *c, struct cache_stats *ret_stats)
 	*ret_stats = c->stats;
 	ret_stats->nodes = c->n_nodes;
 	ret_stats->inodes = c->n_inodes;
+	ret_stats->watches = c->n_watches;
 	ret_stats->bytes = c->bytes;
 	ret_stats->budget = c->budget;
-	pthread_mutex_unlock(&c->lock);
+	cache_unlock(c);
 }
 
 struct tree *tree_of(struct cache *c, uint32_t fs_id, uint32_t identity, bool create)
@@ -154,7 +176,7 @@ void cache_begin(struct cache_op *op, struct cache *c, enum cache_kind kind, uin
 			inode_doubt(c, inode);
 	}
 	op->start = c->clock;
-	pthread_mutex_unlock(&c->lock);
+	cache_unlock(c);
 }
 
 void cache_end(struct cache_op *op)
@@ -171,7 +193,7 @@ void cache_end(struct cache_op *op)
 		c->data_in_flight--;
 		c->data_changed = ++c->clock;
 	}
-	pthread_mutex_unlock(&c->lock);
+	cache_unlock(c);
 	op->cache = NULL;
 }
 
@@ -181,7 +203,7 @@ void cache_blind_begin(struct cache *c)
 	c->blind_in_flight++;
 	c->names_changed = c->data_changed = ++c->clock;
 	cache_drop_locked(c);
-	pthread_mutex_unlock(&c->lock);
+	cache_unlock(c);
 }
 
 void cache_blind_end(struct cache *c)
@@ -189,7 +211,7 @@ void cache_blind_end(struct cache *c)
 	pthread_mutex_lock(&c->lock);
 	c->blind_in_flight--;
 	c->names_changed = c->data_changed = ++c->clock;
-	pthread_mutex_unlock(&c->lock);
+	cache_unlock(c);
 }
 
 bool op_may_learn(const struct cache_op *op)
@@ -229,7 +251,7 @@ int cache_native_begin(struct cache *c, uint64_t dev, uint64_t ino)
 	} else {
 		r = -ENOMEM;
 	}
-	pthread_mutex_unlock(&c->lock);
+	cache_unlock(c);
 	return r;
 }
 
@@ -245,12 +267,12 @@ void cache_native_end(struct cache *c, uint64_t dev, uint64_t ino)
 		c->data_changed = ++c->clock;
 		inode_release(c, i);
 	}
-	pthread_mutex_unlock(&c->lock);
+	cache_unlock(c);
 }
 
 void cache_native_forever(struct cache *c)
 {
 	pthread_mutex_lock(&c->lock);
 	c->natives_forever = true;
-	pthread_mutex_unlock(&c->lock);
+	cache_unlock(c);
 }

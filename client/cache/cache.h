@@ -35,8 +35,11 @@ struct cache;
 
 enum { CACHE_BYTES = 64 << 20 }; /* the budget where nobody says another */
 
-/* NULL without memory. */
-struct cache *cache_new(void);
+/*
+ * NULL without memory. watched: others change the tree too, and only what watches cover is known;
+ * such a cache is told by the kernel what changes, not by cache_begin() of changes.
+ */
+struct cache *cache_new(bool watched);
 void cache_free(struct cache *c);
 /* Raises the budget; 0 asks for CACHE_BYTES. */
 void cache_allow(struct cache *c, uint64_t bytes);
@@ -45,7 +48,7 @@ void cache_drop(struct cache *c);
 
 struct cache_stats {
 	uint64_t hits, misses, evictions, drops;
-	uint64_t nodes, inodes, bytes, budget;
+	uint64_t nodes, inodes, watches, bytes, budget;
 };
 void cache_get_stats(struct cache *c, struct cache_stats *ret_stats);
 
@@ -91,6 +94,11 @@ struct cache_answer {
  * not count. */
 enum cache_found cache_find(struct cache *c, const struct cache_path *path, enum cache_want want,
 			    unsigned mode, struct cache_answer *ret_answer);
+/*
+ * The path without "." and "..", where each comes after what is known to be a directory that may be
+ * searched, so that it does what it says. text has room for path->len + 1 bytes.
+ */
+bool cache_undot(struct cache *c, const struct cache_path *path, char *text, size_t *ret_len);
 /* The attributes of an inode, by number. */
 bool cache_find_inode(struct cache *c, uint64_t dev, uint64_t ino, Gofer__Attr *ret_attr);
 
@@ -136,6 +144,16 @@ struct cache_reading {
 };
 void cache_learn_list(struct cache_reading *reading, const struct cache_path *path,
 		      const Gofer__ReadDirReply *reply);
+
+/* ---- watches (watch.c) ---- */
+/* Whether the queue of their events is still to be asked for; its descriptor (taken, also if there
+ * is one already). */
+bool cache_wants_queue(struct cache *c);
+void cache_set_queue(struct cache *c, int fd);
+void cache_learn_watched(struct cache_op *op, const struct cache_path *path,
+			 const Gofer__WatchReply *reply);
+/* Watches that nothing needs any more, at most `most`: the server is to be told. */
+size_t cache_take_gone(struct cache *c, uint32_t *watches, size_t most);
 
 /* ---- what a change did (change.c): within its cache_begin() and cache_end() ---- */
 /* Each forgets what may be wrong now, and learns what the reply says. Attributes may be NULL. */

@@ -39,14 +39,14 @@ static struct tree *begin(struct cache_op *op, const struct cache_path *path)
 	tree = tree_of(c, path->fs_id, path->identity, true);
 	drop_others(c, tree); /* without memory: all of them */
 	if (!tree)
-		pthread_mutex_unlock(&c->lock);
+		cache_unlock(c);
 	return tree;
 }
 
 static void end(struct cache *c)
 {
 	cache_trim(c);
-	pthread_mutex_unlock(&c->lock);
+	cache_unlock(c);
 }
 
 /* A directory of which entries changed. */
@@ -297,7 +297,7 @@ void cache_set(struct cache_op *op, const struct cache_path *path, const Gofer__
 	if (!attr || (S_ISDIR(attr->mode) && (acl || !path || !i))) {
 		/* A directory's permissions decide about all below it, by whatever name. */
 		cache_drop_locked(c);
-		pthread_mutex_unlock(&c->lock);
+		cache_unlock(c);
 		return;
 	}
 	tree = path ? tree_of(c, path->fs_id, path->identity, true) : NULL;
@@ -334,5 +334,5 @@ void cache_wrote(struct cache_op *op, const Gofer__Attr *attr)
 		if (op_may_learn_file(op))
 			(void)inode_learn(c, attr);
 	}
-	pthread_mutex_unlock(&c->lock);
+	cache_unlock(c);
 }

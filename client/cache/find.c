@@ -236,16 +236,67 @@ static enum cache_found find(struct cache *c, const struct cache_path *path, enu
 	}
 }
 
+/* path[begin..end) is the next component: what it does to the node and the text so far. */
+static bool undot(struct cache *c, struct node **at, const char *name, size_t len, char *text,
+		  size_t *n)
+{
+	struct node *node = *at;
+
+	if (!path_is_dot(name, len) && !path_is_dotdot(name, len)) {
+		if (*n)
+			text[(*n)++] = '/';
+		memcpy(text + *n, name, len);
+		*n += len;
+		*at = node ? node_child(c, node, name, len) : NULL;
+		return true;
+	}
+	if (!node || !node->directory || !node->searchable)
+		return false;
+	if (len == 1)
+		return true;
+	*at = node->parent;
+	if (!node->parent)
+		return false;
+	while (*n && text[*n - 1] != '/')
+		--*n;
+	*n -= *n > 0;
+	return true;
+}
+
+bool cache_undot(struct cache *c, const struct cache_path *path, char *text, size_t *ret_len)
+{
+	const struct tree *tree;
+	size_t at = 0, begin, end, n = 0;
+	bool slash = false, known;
+	struct node *node;
+
+	pthread_mutex_lock(&c->lock);
+	tree = c->watched && !watch_catch_up(c) ? NULL
+						: tree_of(c, path->fs_id, path->identity, false);
+	node = tree ? tree->root : NULL;
+	known = tree != NULL;
+	while (known && path_next(path->text, path->len, &at, &begin, &end)) {
+		known = undot(c, &node, path->text + begin, end - begin, text, &n);
+		slash = path_is_dot(path->text + begin, end - begin) ||
+			path_is_dotdot(path->text + begin, end - begin);
+	}
+	cache_unlock(c);
+	if (known && n && (slash || path->text[path->len - 1] == '/'))
+		text[n++] = '/';
+	*ret_len = n;
+	return known;
+}
+
 enum cache_found cache_find(struct cache *c, const struct cache_path *path, enum cache_want want,
 			    unsigned mode, struct cache_answer *a)
 {
 	pthread_mutex_lock(&c->lock);
-	a->found = find(c, path, want, mode, a);
+	a->found = c->watched && !watch_catch_up(c) ? CACHE_MISS : find(c, path, want, mode, a);
 	if (a->found != CACHE_MISS)
 		c->stats.hits++;
 	else if (want != CACHE_LINKS)
 		c->stats.misses++;
-	pthread_mutex_unlock(&c->lock);
+	cache_unlock(c);
 	return a->found;
 }
 
@@ -255,6 +306,11 @@ bool cache_find_inode(struct cache *c, uint64_t dev, uint64_t ino, Gofer__Attr *
 	bool found = false;
 
 	pthread_mutex_lock(&c->lock);
+	if (c->watched) {
+		/* By number nobody knows which names, and so which watches, are meant. */
+		cache_unlock(c);
+		return false;
+	}
 	i = c->names_in_flight || c->blind_in_flight || c->data_in_flight ? NULL
 									  : inode_find(c, dev, ino);
 	if (i && inode_holds(c, i)) {
@@ -263,6 +319,6 @@ bool cache_find_inode(struct cache *c, uint64_t dev, uint64_t ino, Gofer__Attr *
 	}
 	c->stats.hits += found;
 	c->stats.misses += !found;
-	pthread_mutex_unlock(&c->lock);
+	cache_unlock(c);
 	return found;
 }

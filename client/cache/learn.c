@@ -13,20 +13,20 @@ static struct tree *begin(struct cache_op *op, const struct cache_path *path)
 	if (!op->cache)
 		return NULL;
 	pthread_mutex_lock(&op->cache->lock);
-	if (op_may_learn(op)) {
+	if ((!op->cache->watched || watch_catch_up(op->cache)) && op_may_learn(op)) {
 		struct tree *tree = tree_of(op->cache, path->fs_id, path->identity, true);
 
 		if (tree)
 			return tree;
 	}
-	pthread_mutex_unlock(&op->cache->lock);
+	cache_unlock(op->cache);
 	return NULL;
 }
 
 static void end(struct cache *c)
 {
 	cache_trim(c);
-	pthread_mutex_unlock(&c->lock);
+	cache_unlock(c);
 }
 
 struct inode *learn_inode(struct cache_op *op, struct node *n, const Gofer__Attr *attr)
@@ -38,6 +38,8 @@ struct inode *learn_inode(struct cache_op *op, struct node *n, const Gofer__Attr
 		return NULL;
 	}
 	node_lead_to(op->cache, n, i);
+	if (n->inode != i)
+		return NULL;
 	if (S_ISREG(attr->mode) && !op_may_learn_file(op))
 		inode_doubt(op->cache, i);
 	return i;
@@ -149,7 +151,7 @@ void cache_learn_attr(struct cache_op *op, const Gofer__Attr *attr)
 	if (inode_find(c, attr->dev, attr->ino) &&
 	    (S_ISREG(attr->mode) ? op_may_learn_file(op) : op_may_learn(op)))
 		(void)inode_learn(c, attr);
-	pthread_mutex_unlock(&c->lock);
+	cache_unlock(c);
 }
 
 /* ---- listings ---- */
@@ -164,8 +166,10 @@ static void learn_entry(struct cache_reading *r, struct node *dir, const Gofer__
 
 	if (!n)
 		n = node_new(c, dir, name, e->name.len);
-	/* Gone meanwhile, or the directory may be read but not searched. */
-	if (!n || !e->attr) {
+	/* Gone meanwhile, or the directory may be read but not searched, or nothing tells of changes. */
+	if (!n || !e->attr || (c->watched && (!e->watch || node_watch(c, n, e->watch) < 0))) {
+		if (n && c->watched)
+			node_drop(c, n);
 		r->failed = true;
 		return;
 	}
@@ -181,8 +185,16 @@ static void learn_entry(struct cache_reading *r, struct node *dir, const Gofer__
 		r->failed = true;
 }
 
-void cache_learn_list(struct cache_reading *r, const struct cache_path *path,
-		      const Gofer__ReadDirReply *reply)
+static void let_go(struct cache *c, const Gofer__ReadDirReply *reply)
+{
+	pthread_mutex_lock(&c->lock);
+	for (size_t i = 0; i < reply->n_entries; i++)
+		watch_unneeded(c, reply->entries[i]->watch);
+	cache_unlock(c);
+}
+
+static void learn_page(struct cache_reading *r, const struct cache_path *path,
+		       const Gofer__ReadDirReply *reply)
 {
 	bool first = r->node == 0;
 	struct tree *tree = r->failed ? NULL : begin(&r->op, path);
@@ -192,7 +204,12 @@ void cache_learn_list(struct cache_reading *r, const struct cache_path *path,
 		r->failed = true;
 		return;
 	}
-	n = node_make(r->op.cache, tree, path->text, path->len, true, NULL);
+	if (r->op.cache->watched) {
+		n = node_at(r->op.cache, tree, path->text, path->len);
+		n = n && n->watch ? n : NULL;
+	} else {
+		n = node_make(r->op.cache, tree, path->text, path->len, true, NULL);
+	}
 	if (n && first) {
 		if (!reply->attr || !learn_inode(&r->op, n, reply->attr) || !n->directory)
 			n = NULL;
@@ -212,4 +229,14 @@ void cache_learn_list(struct cache_reading *r, const struct cache_path *path,
 	if (n)
 		n->used = true;
 	end(r->op.cache);
+}
+
+void cache_learn_list(struct cache_reading *r, const struct cache_path *path,
+		      const Gofer__ReadDirReply *reply)
+{
+	struct cache *c = r->op.cache;
+
+	learn_page(r, path, reply);
+	if (c && c->watched && r->failed)
+		let_go(c, reply);
 }

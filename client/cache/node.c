@@ -118,7 +118,7 @@ struct node *node_new(struct cache *c, struct node *parent, const char *name, si
 {
 	struct node *n;
 
-	if (c->n_nodes >= c->nodes_size && grow(c) < 0)
+	if ((parent && parent->dead) || (c->n_nodes >= c->nodes_size && grow(c) < 0))
 		return NULL;
 	n = calloc(1, sizeof(*n));
 	if (!n)
@@ -150,6 +150,7 @@ struct node *node_new(struct cache *c, struct node *parent, const char *name, si
 
 static void node_free(struct cache *c, struct node *n)
 {
+	node_unwatch(c, n);
 	node_lead_to(c, n, NULL);
 	if (n->parent) {
 		table_remove(c, n);
@@ -165,8 +166,10 @@ static void node_free(struct cache *c, struct node *n)
 		c->oldest = n->newer;
 	c->n_nodes--;
 	c->bytes -= node_bytes(n);
-	free(n->name);
-	free(n);
+	n->dead = true;
+	n->parent = n->newer = n->older = NULL;
+	n->next = c->dead;
+	c->dead = n;
 }
 
 /* A parent that loses a child; one that is certainly absent is no loss. */
@@ -196,6 +199,8 @@ void node_drop_below(struct cache *c, struct node *n)
 
 void node_drop(struct cache *c, struct node *n)
 {
+	if (n->dead)
+		return;
 	lose(n->parent, n);
 	node_drop_below(c, n);
 	node_free(c, n);
@@ -203,7 +208,7 @@ void node_drop(struct cache *c, struct node *n)
 
 int node_move(struct cache *c, struct node *n, struct node *parent, const char *name, size_t len)
 {
-	char *copy = malloc(len + 1);
+	char *copy = n->dead || parent->dead ? NULL : malloc(len + 1);
 
 	if (!copy)
 		return -ENOMEM;
@@ -228,6 +233,11 @@ void node_lead_to(struct cache *c, struct node *n, struct inode *inode)
 {
 	struct inode *old = n->inode;
 
+	if (n->dead) {
+		if (inode)
+			inode_release(c, inode);
+		return;
+	}
 	n->state = inode ? NODE_THERE : NODE_UNKNOWN;
 	if (old != inode) {
 		n->access_known = 0;
@@ -260,6 +270,9 @@ void node_lead_to(struct cache *c, struct node *n, struct inode *inode)
 
 void node_set_absent(struct cache *c, struct node *n)
 {
+	if (n->dead)
+		return;
+	node_unwatch(c, n);
 	node_drop_below(c, n);
 	node_lead_to(c, n, NULL);
 	n->state = NODE_ABSENT;

@@ -31,12 +31,15 @@ struct node {
 	struct node *next;          /* of its hash chain */
 	struct node *newer, *older; /* the queue of eviction */
 	struct node *parent, *first, *last, *before, *after;
-	struct inode *inode;                /* NODE_THERE */
-	struct node *prev_name, *next_name; /* of the same inode */
-	uint64_t serial;                    /* never used again */
-	uint64_t lost;                      /* how many children were forgotten */
+	struct watch *watch; /* in a cache with watches: on what the name leads to */
+	struct node *prev_watched, *next_watched; /* of the same watch */
+	struct inode *inode;                      /* NODE_THERE */
+	struct node *prev_name, *next_name;       /* of the same inode */
+	uint64_t serial;                          /* never used again */
+	uint64_t lost;                            /* how many children were forgotten */
 	uint32_t hash;
 	uint8_t state;
+	bool dead;       /* forgotten: see cache_unlock() */
 	bool used;       /* since it was last looked at for eviction */
 	bool directory;  /* for certain */
 	bool searchable; /* by the tree's identity */
@@ -53,14 +56,32 @@ struct tree {
 	struct node *root;
 };
 
+/* The kernel tells of changes to an inode, whatever its names. */
+struct watch {
+	struct watch *next; /* of its hash chain */
+	uint32_t number;
+	struct node *nodes;
+};
+
 struct cache {
 	pthread_mutex_t lock;
+	bool watched; /* others change the tree: nothing holds without a watch */
+	int queue;    /* inotify's, or -EBADF */
+	struct watch **watches;
+	size_t n_watches, watches_size;
+	uint32_t *gone; /* watches that the server may drop */
+	size_t n_gone;
+	/* One bit for each watch that is no more: a reply may still name it. Numbers are not used
+	 * again. */
+	uint8_t *ended;
+	size_t ended_size;
 	struct tree *trees;
 	/* hash tables; sizes are powers of two */
 	struct node **nodes;
 	struct inode **inodes;
 	size_t n_nodes, nodes_size, n_inodes, inodes_size;
 	struct node *newest, *oldest;
+	struct node *dead;
 	size_t bytes, budget;
 	uint64_t serials;
 	/* when, by the cache's own clock */
@@ -75,6 +96,12 @@ struct cache {
 };
 
 /* ---- cache.c ---- */
+/*
+ * Frees the nodes that died while the lock was held. Until then they are there, but hang nowhere, and
+ * nothing can be hung on them: a server that gives one number to a directory and to what is in it can have
+ * what is being learned forgotten under our hands.
+ */
+void cache_unlock(struct cache *c);
 struct tree *tree_of(struct cache *c, uint32_t fs_id, uint32_t identity, bool create);
 /* Evicts until the budget holds. */
 void cache_trim(struct cache *c);
@@ -123,3 +150,15 @@ void inode_permissions(struct cache *c, struct inode *i);
 /* ---- learn.c ---- */
 /* The node leads to the inode with these attributes, as far as the request may teach that. */
 struct inode *learn_inode(struct cache_op *op, struct node *n, const Gofer__Attr *attr);
+
+/* ---- watch.c ---- */
+/*
+ * Takes in what changed meanwhile. False where there is no telling: nothing may be answered or learned.
+ */
+bool watch_catch_up(struct cache *c);
+/* -ENOMEM: then the node has none. */
+int node_watch(struct cache *c, struct node *n, uint32_t number);
+void node_unwatch(struct cache *c, struct node *n);
+/* A watch that came with a reply, unless some node needs it. */
+void watch_unneeded(struct cache *c, uint32_t number);
+void watches_free(struct cache *c);

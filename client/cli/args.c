@@ -160,16 +160,22 @@ uint64_t cli_number(struct cli *c, const char *what, const char *text, bool suff
 
 static void take_interop(struct cli *c, const char *arg)
 {
-	static const char *const modes[] = { [GOFER_INTEROP_SHARED] = "shared",
-					     [GOFER_INTEROP_WRITETHROUGH] = "writethrough",
-					     [GOFER_INTEROP_EXCLUSIVE] = "exclusive" };
+	static const struct {
+		const char *name;
+		enum gofer_interop interop;
+		bool watch;
+	} modes[] = { { "shared", GOFER_INTEROP_SHARED, false },
+		      { "watched", GOFER_INTEROP_SHARED, true },
+		      { "writethrough", GOFER_INTEROP_WRITETHROUGH, false },
+		      { "exclusive", GOFER_INTEROP_EXCLUSIVE, false } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(modes); i++)
-		if (strcmp(arg, modes[i]) == 0) {
-			c->interop = (enum gofer_interop)i;
+		if (strcmp(arg, modes[i].name) == 0) {
+			c->interop = modes[i].interop;
+			c->watch = modes[i].watch;
 			return;
 		}
-	cli_no_usage(c, "--interop: '%s' is none of shared, writethrough, exclusive", arg);
+	cli_no_usage(c, "--interop: '%s' is none of shared, watched, writethrough, exclusive", arg);
 }
 
 static void take(struct cli *c, int key, const char *arg)

@@ -52,6 +52,7 @@ struct cli {
 	const char *server;
 	uint32_t timeout_ms;
 	enum gofer_interop interop;
+	bool watch;
 	bool json, stats;
 	bool tty; /* stdout is a terminal */
 	int status;

@@ -37,7 +37,7 @@ void cli_connect(struct cli *c)
 {
 	struct gofer_session_options options = { .timeout_ms = c->timeout_ms,
 						 .client = "gofer " GOFER_VERSION };
-	const struct gofer_mount_options mount = { .interop = c->interop };
+	const struct gofer_mount_options mount = { .interop = c->interop, .watch = c->watch };
 	char fallback[4096];
 	const char *server = c->server;
 	struct gofer_filesystem fs;
@@ -203,12 +203,13 @@ static void print_stats(struct cli *c)
 	if (gofer_session_get_cache_stats(c->session, &cache) == 0)
 		json_object_set_new(
 			all, "cache",
-			json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "hits",
+			json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "hits",
 				  (json_int_t)cache.hits, "misses", (json_int_t)cache.misses,
 				  "evictions", (json_int_t)cache.evictions, "drops",
 				  (json_int_t)cache.drops, "names", (json_int_t)cache.names,
-				  "inodes", (json_int_t)cache.inodes, "bytes",
-				  (json_int_t)cache.bytes, "budget", (json_int_t)cache.budget));
+				  "inodes", (json_int_t)cache.inodes, "watches",
+				  (json_int_t)cache.watches, "bytes", (json_int_t)cache.bytes,
+				  "budget", (json_int_t)cache.budget));
 	/* In one write: others print to the same terminal. */
 	line = json_dumps(all, 0);
 	if (line)

@@ -202,6 +202,9 @@ static rows recipes_list_xattr = { { "f", LEAF_FILE, xattr_list },
 				   END };
 static rows recipes_remove_xattr = { { "", LEAF_FILE, xattr_remove }, END };
 static rows recipes_stat_fs = { { "", LEAF_ONLY, plain }, END };
+static rows recipes_watch = {
+	{ "f", LEAF_FILE, plain }, { "only", LEAF_ONLY, plain }, { "dir", LEAF_SELF, plain }, END
+};
 static rows recipes_connect = { { "", LEAF_SOCKET, with_socket }, END };
 
 /* Without a path there is nothing to be led astray. */
@@ -418,6 +421,17 @@ static bool descriptor_outside(const struct ground *g, int fd)
 	return n > 0 && ground_has_token(g, text, (size_t)n);
 }
 
+/* Whether the request was done on what it names. A Watch succeeds also in saying how far it came. */
+static bool reached(const struct op *op, const struct gofer_reply *reply)
+{
+	const Gofer__WatchReply *watch = (const Gofer__WatchReply *)reply->message;
+
+	if (reply->kind != GOFER_REPLY_OK)
+		return false;
+	return op->rpc->type != RPC_TYPE_Watch ||
+	       (!watch->error && watch->end == op->path.path.len);
+}
+
 bool op_judge(const struct op *op, int result, const struct gofer_reply *reply, char *ret_words,
 	      size_t size)
 {
@@ -433,7 +447,7 @@ bool op_judge(const struct op *op, int result, const struct gofer_reply *reply, 
 		snprintf(ret_words, size, "the payload is of an object outside");
 	else if (reply->fd >= 0 && descriptor_outside(g, reply->fd))
 		snprintf(ret_words, size, "the donated descriptor is of an object outside");
-	else if (reply->kind == GOFER_REPLY_OK && op->only_outside)
+	else if (op->only_outside && reached(op, reply))
 		snprintf(ret_words, size, "it succeeded on what exists outside only");
 	else
 		return false;

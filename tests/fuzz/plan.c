@@ -35,6 +35,8 @@
 #define COMPARED_RemoveXattr "removexattr"
 #define COMPARED_StatFs "statfs"
 #define COMPARED_Connect "connect"
+#define COMPARED_Watch \
+	"cache_model.c, cache_histories.c: against Stat and the host, while others change things"
 #define COMPARED_Read "read"
 #define COMPARED_Write "write"
 #define COMPARED_Sync "fsync"

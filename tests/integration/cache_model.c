@@ -8,7 +8,8 @@
  *
  * HOSTDIR is served as filesystem "t". The names are few, so that things are renamed over each
  * other, links form chains and loops, and what was negative becomes positive. The tree is mounted
- * twice, at / and at /m, in both clients. With -threads, four threads change the tree at once, and
+ * twice, at / and at /m, in both clients. Where the client remembers what it has watches on, half of the changes are the other
+ * client's. With -threads, four threads change the tree at once, and
  * both clients are compared when they have finished.
  */
 #include <pthread.h>
@@ -23,7 +24,7 @@ struct model {
 	const char *host;
 	struct gofer_session *session, *plain_session;
 	struct gofer_namespace *ns, *plain;
-	bool donate;
+	bool donate, watched;
 	uint64_t seed;
 	struct {
 		struct gofer_file *file;
@@ -144,6 +145,8 @@ static void change(struct model *m, uint64_t *seed, bool threads)
 {
 	static const char *const targets[] = { "a", "b/c", "../a", "/b", "/m/dd", ".", "dd/a/b" };
 	const struct timespec times[2] = { { 1000, 1 }, { random_below(seed, 100), 2 } };
+	/* Where others may change the tree, they do. */
+	struct gofer_namespace *ns = m->watched && random_below(seed, 2) ? m->plain : m->ns;
 	char p[256], q[256];
 	unsigned what = random_below(seed, threads ? 17 : 22);
 
@@ -157,53 +160,53 @@ static void change(struct model *m, uint64_t *seed, bool threads)
 	switch (what) {
 	case 0:
 	case 1:
-		(void)gofer_mkdir(m->ns, p, 0755);
+		(void)gofer_mkdir(ns, p, 0755);
 		break;
 	case 2:
-		(void)gofer_rmdir(m->ns, p);
+		(void)gofer_rmdir(ns, p);
 		break;
 	case 3:
-		(void)gofer_unlink(m->ns, p);
+		(void)gofer_unlink(ns, p);
 		break;
 	case 4:
-		(void)gofer_symlink(m->ns, targets[random_below(seed, ARRAY_SIZE(targets))], p);
+		(void)gofer_symlink(ns, targets[random_below(seed, ARRAY_SIZE(targets))], p);
 		break;
 	case 5:
-		(void)gofer_link(m->ns, p, q, random_below(seed, 2) ? AT_SYMLINK_FOLLOW : 0);
+		(void)gofer_link(ns, p, q, random_below(seed, 2) ? AT_SYMLINK_FOLLOW : 0);
 		break;
 	case 6:
 	case 7:
-		(void)gofer_rename(m->ns, p, q, 0);
+		(void)gofer_rename(ns, p, q, 0);
 		break;
 	case 8:
-		(void)gofer_rename(m->ns, p, q,
+		(void)gofer_rename(ns, p, q,
 				   random_below(seed, 2) ? RENAME_NOREPLACE : RENAME_EXCHANGE);
 		break;
 	case 9:
-		(void)gofer_chmod(m->ns, p, modes[random_below(seed, ARRAY_SIZE(modes))]);
+		(void)gofer_chmod(ns, p, modes[random_below(seed, ARRAY_SIZE(modes))]);
 		break;
 	case 10:
-		(void)gofer_truncate(m->ns, p, random_below(seed, 5000));
+		(void)gofer_truncate(ns, p, random_below(seed, 5000));
 		break;
 	case 11:
-		(void)gofer_utimens(m->ns, p, times, AT_SYMLINK_NOFOLLOW);
+		(void)gofer_utimens(ns, p, times, AT_SYMLINK_NOFOLLOW);
 		break;
 	case 12:
-		(void)gofer_setxattr(m->ns, p, "user.x", "1", 1, 0, 0);
+		(void)gofer_setxattr(ns, p, "user.x", "1", 1, 0, 0);
 		break;
 	case 13:
 	case 14:
-		(void)gofer_write_file(m->ns, p, "0123456789", random_below(seed, 10), 0644,
+		(void)gofer_write_file(ns, p, "0123456789", random_below(seed, 10), 0644,
 				       (int)random_below(seed, 4));
 		break;
 	case 15:
-		(void)gofer_mknod(m->ns, p, S_IFIFO | 0600, 0);
+		(void)gofer_mknod(ns, p, S_IFIFO | 0600, 0);
 		break;
 	case 16: {
 		struct gofer_file *file;
 
 		/* Opened, written and closed by one thread. */
-		if (gofer_open(m->ns, p, O_CREAT | O_WRONLY, 0644, &file) == 0) {
+		if (gofer_open(ns, p, O_CREAT | O_WRONLY, 0644, &file) == 0) {
 			(void)gofer_pwrite(file, p, strlen(p), random_below(seed, 99));
 			(void)gofer_close(file);
 		}
@@ -246,7 +249,7 @@ _printf_(2, 3) static void differs(struct model *m, const char *format, ...)
 	va_start(ap, format);
 	vprintf(format, ap);
 	va_end(ap);
-	die("; after operation %lu: %s", m->operations, m->last);
+	die("; after operation %lu: %s (%s)", m->operations, m->last, gofer_message());
 }
 
 static void ask_stat(struct model *m, const char *p, int flags)
@@ -417,12 +420,13 @@ static void ask(struct model *m, uint64_t *seed)
 static void model_init(struct model *m, const char *host, bool donate, enum gofer_interop interop,
 		       uint64_t seed, uint64_t bytes)
 {
-	struct gofer_mount_options o = { .interop = interop,
-					 .no_donate = !donate,
-					 .cache_bytes = bytes };
+	bool watched = interop == GOFER_INTEROP_SHARED;
+	struct gofer_mount_options o = {
+		.interop = interop, .watch = watched, .no_donate = !donate, .cache_bytes = bytes
+	};
 	const struct gofer_mount_options plain = { .no_donate = true };
 
-	*m = (struct model){ .host = host, .donate = donate, .seed = seed };
+	*m = (struct model){ .host = host, .donate = donate, .watched = watched, .seed = seed };
 	m->session = session_connect();
 	m->plain_session = session_connect();
 	m->ns = namespace_of(m->session, "t", &o);
@@ -470,10 +474,14 @@ static void run(const char *host, bool donate, enum gofer_interop interop, uint6
 	check(st.hits > 0 && st.bytes <= st.budget && (!bytes || st.evictions),
 	      "%s, %s, budget %lu KiB, seed %lu: %lu operations, %lu changes; %lu hits, %lu "
 	      "misses, "
-	      "%lu evictions, everything forgotten %lu times; %lu names, %lu inodes, %lu bytes",
-	      interop == GOFER_INTEROP_EXCLUSIVE ? "exclusive" : "writethrough",
+	      "%lu evictions, everything forgotten %lu times; %lu names, %lu inodes, %lu watches, "
+	      "%lu bytes",
+	      m.watched                            ? "shared, watched"
+	      : interop == GOFER_INTEROP_EXCLUSIVE ? "exclusive"
+						   : "writethrough",
 	      donate ? "donated descriptors" : "no descriptors", st.budget >> 10, seed, operations,
-	      m.changes, st.hits, st.misses, st.evictions, st.drops, st.names, st.inodes, st.bytes);
+	      m.changes, st.hits, st.misses, st.evictions, st.drops, st.names, st.inodes,
+	      st.watches, st.bytes);
 	model_deinit(&m);
 }
 
@@ -500,11 +508,12 @@ static void *changer_run(void *arg)
 	return NULL;
 }
 
-static void run_threads(const char *host, uint64_t seed, uint64_t rounds)
+static void run_threads(const char *host, uint64_t seed, uint64_t rounds,
+			enum gofer_interop interop)
 {
 	struct model m;
 
-	model_init(&m, host, true, GOFER_INTEROP_EXCLUSIVE, seed, 0);
+	model_init(&m, host, true, interop, seed, 0);
 	snprintf(m.last, sizeof(m.last), "threads");
 	for (m.operations = 0; m.operations < rounds; m.operations++) {
 		pthread_t threads[N_THREADS];
@@ -520,8 +529,8 @@ static void run_threads(const char *host, uint64_t seed, uint64_t rounds)
 		for (unsigned i = 0; i < 100; i++)
 			ask(&m, &m.seed);
 	}
-	check(true, "threads, seed %lu: %lu rounds of %d threads, %lu questions", seed, rounds,
-	      N_THREADS, m.questions);
+	check(true, "threads, %s, seed %lu: %lu rounds of %d threads, %lu questions",
+	      m.watched ? "shared, watched" : "exclusive", seed, rounds, N_THREADS, m.questions);
 	model_deinit(&m);
 }
 
@@ -540,6 +549,9 @@ int main(int argc, char **argv)
 	run(host, true, GOFER_INTEROP_EXCLUSIVE, seed + 1, n, 0);
 	run(host, true, GOFER_INTEROP_WRITETHROUGH, seed + 2, n, 0);
 	run(host, false, GOFER_INTEROP_EXCLUSIVE, seed + 3, n, 4 << 10);
-	run_threads(host, seed + 4, rounds);
+	run(host, false, GOFER_INTEROP_SHARED, seed + 5, n, 0);
+	run(host, true, GOFER_INTEROP_SHARED, seed + 6, n, 8 << 10);
+	run_threads(host, seed + 4, rounds, GOFER_INTEROP_EXCLUSIVE);
+	run_threads(host, seed + 7, rounds, GOFER_INTEROP_SHARED);
 	return proof_end();
 }

@@ -1,6 +1,6 @@
 /*
  * cache_table.c - what the system calls cost where the client remembers: requests, cold and warm, in
- * the three interop modes, for names of depth 1 and 8.
+ * the interop modes (shared also with watches), for names of depth 1 and 8.
  *
  * Cold is a session that has just begun; warm is the same call again. Requests are counted by the
  * library, whose count the cost table (cost_table.c) holds against the wire. Without
@@ -13,9 +13,10 @@
 
 #include "tests/integration/raw.h"
 
-enum { N_DEPTHS = 2, N_MODES = 3 };
+enum { N_DEPTHS = 2, N_MODES = 4, WATCHED = 1 };
 static const char *const dirs[N_DEPTHS] = { "", "a/b/c/d/e/f/g/" };
-static const enum gofer_interop modes[N_MODES] = { GOFER_INTEROP_SHARED, GOFER_INTEROP_WRITETHROUGH,
+static const enum gofer_interop modes[N_MODES] = { GOFER_INTEROP_SHARED, GOFER_INTEROP_SHARED,
+						   GOFER_INTEROP_WRITETHROUGH,
 						   GOFER_INTEROP_EXCLUSIVE };
 
 struct bench {
@@ -221,34 +222,35 @@ struct row {
 	const char *name;
 	int (*call)(struct bench *b);
 	unsigned shared;     /* requests, cold and warm */
-	unsigned cold, warm; /* where the client remembers */
+	unsigned watched[2]; /* ... with watches */
+	unsigned cold, warm; /* where nobody else changes the tree */
 };
 
 static const struct row rows[] = {
-	{ "stat", do_stat, 1, 1, 0 },
-	{ "lstat", do_lstat, 1, 1, 0 },
+	{ "stat", do_stat, 1, { 1, 0 }, 1, 0 },
+	{ "lstat", do_lstat, 1, { 1, 0 }, 1, 0 },
 	/* A client that remembers asks for each link by itself, once. */
-	{ "stat through a link", do_stat_link, 1, 2, 0 },
-	{ "statx", do_statx, 1, 1, 0 },
-	{ "statx, AT_STATX_FORCE_SYNC", do_statx_fresh, 1, 1, 1 },
-	{ "stat of what is missing", do_missing, 1, 1, 0 },
-	{ "open of what is missing", do_open_missing, 1, 1, 0 },
-	{ "access", do_access, 1, 1, 0 },
-	{ "stat, access refused", do_access_denied, 2, 2, 0 },
-	{ "readlink", do_readlink, 1, 1, 0 },
-	{ "directory of 50 with attributes", do_list, 1, 1, 0 },
-	{ "... and stat of two names in it", do_stat_listed, 3, 1, 0 },
-	{ "open+read+close, whole file", do_read_file, 1, 1, 0 },
-	{ "open", do_open, 1, 1, 1 },
-	{ "open, fstat", do_open_fstat, 2, 1, 1 },
-	{ "open, read", do_open_read, 2, 2, 2 },
-	{ "statfs", do_statfs, 1, 1, 1 },
-	{ "getxattr", do_getxattr, 1, 1, 1 },
-	{ "chmod", do_chmod, 1, 1, 1 },
-	{ "utimens", do_utimens, 1, 1, 1 },
-	{ "create+write+close, whole file", do_write_file, 1, 1, 1 },
-	{ "mkdir of what exists", do_mkdir_exists, 1, 1, 1 },
-	{ "mkdir, rename, rmdir; 4 stats", do_change_and_look, 7, 3, 3 },
+	{ "stat through a link", do_stat_link, 1, { 2, 0 }, 2, 0 },
+	{ "statx", do_statx, 1, { 1, 0 }, 1, 0 },
+	{ "statx, AT_STATX_FORCE_SYNC", do_statx_fresh, 1, { 1, 1 }, 1, 1 },
+	{ "stat of what is missing", do_missing, 1, { 1, 0 }, 1, 0 },
+	{ "open of what is missing", do_open_missing, 1, { 1, 1 }, 1, 0 },
+	{ "access", do_access, 1, { 1, 0 }, 1, 0 },
+	{ "stat, access refused", do_access_denied, 2, { 1, 0 }, 2, 0 },
+	{ "readlink", do_readlink, 1, { 1, 0 }, 1, 0 },
+	{ "directory of 50 with attributes", do_list, 1, { 2, 0 }, 1, 0 },
+	{ "... and stat of two names in it", do_stat_listed, 3, { 2, 0 }, 1, 0 },
+	{ "open+read+close, whole file", do_read_file, 1, { 1, 1 }, 1, 0 },
+	{ "open", do_open, 1, { 1, 1 }, 1, 1 },
+	{ "open, fstat", do_open_fstat, 2, { 2, 2 }, 1, 1 },
+	{ "open, read", do_open_read, 2, { 2, 2 }, 2, 2 },
+	{ "statfs", do_statfs, 1, { 1, 1 }, 1, 1 },
+	{ "getxattr", do_getxattr, 1, { 1, 1 }, 1, 1 },
+	{ "chmod", do_chmod, 1, { 1, 1 }, 1, 1 },
+	{ "utimens", do_utimens, 1, { 1, 1 }, 1, 1 },
+	{ "create+write+close, whole file", do_write_file, 1, { 1, 1 }, 1, 1 },
+	{ "mkdir of what exists", do_mkdir_exists, 1, { 1, 1 }, 1, 1 },
+	{ "mkdir, rename, rmdir; 4 stats", do_change_and_look, 7, { 7, 7 }, 3, 3 },
 };
 
 static uint64_t requests(struct bench *b)
@@ -269,10 +271,12 @@ static uint64_t count(struct bench *b, const struct row *row, int *ret_result)
 	return requests(b) - before;
 }
 
-static void measure(const char *host, const struct row *row, enum gofer_interop mode,
-		    const char *dir, uint64_t ret[2])
+static void measure(const char *host, const struct row *row, int mode, const char *dir,
+		    uint64_t ret[2])
 {
-	const struct gofer_mount_options o = { .interop = mode, .no_donate = true };
+	const struct gofer_mount_options o = { .interop = modes[mode],
+					       .watch = mode == WATCHED,
+					       .no_donate = true };
 	struct bench b = { .host = host, .dir = dir };
 	int result = 0;
 
@@ -324,9 +328,11 @@ int main(int argc, char **argv)
 		die("usage: cache_table HOSTDIR");
 	for (int d = 0; d < N_DEPTHS; d++)
 		prepare(argv[1], dirs[d]);
-	printf("%-34s %-17s %-17s %s\n", "", "shared", "writethrough", "exclusive");
-	printf("%-34s %-17s %-17s %s\n", "requests, cold/warm at depth", "1        8", "1        8",
-	       "1        8");
+	printf("%-34s %-13s %-13s %-13s %s\n", "", "shared", "... watched", "writethrough",
+	       "exclusive");
+	printf("%-34s", "requests, cold/warm at depth");
+	for (int m = 0; m < N_MODES; m++)
+		printf(" 1     8    %s", m + 1 < N_MODES ? "  " : "\n");
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		const struct row *row = &rows[i];
 		bool holds = true;
@@ -334,13 +340,17 @@ int main(int argc, char **argv)
 		printf("%-34s", row->name);
 		for (int m = 0; m < N_MODES; m++)
 			for (int d = 0; d < N_DEPTHS; d++) {
-				bool shared = modes[m] == GOFER_INTEROP_SHARED;
+				const unsigned promised[N_MODES][2] = {
+					{ row->shared, row->shared },
+					{ row->watched[0], row->watched[1] },
+					{ row->cold, row->warm },
+					{ row->cold, row->warm }
+				};
 				uint64_t n[2];
 
-				measure(argv[1], row, modes[m], dirs[d], n);
-				printf(" %lu/%lu     ", n[0], n[1]);
-				holds &= n[0] == (shared ? row->shared : row->cold) &&
-					 n[1] == (shared ? row->shared : row->warm);
+				measure(argv[1], row, m, dirs[d], n);
+				printf(" %lu/%lu   ", n[0], n[1]);
+				holds &= n[0] == promised[m][0] && n[1] == promised[m][1];
 			}
 		printf("%s\n", holds ? "" : "   FAIL");
 		proof_failures += !holds;

@@ -304,6 +304,16 @@ static bool guard_bystander_served(uint64_t n)
 	return true;
 }
 
+/* The queue of watches comes with a session's first, and stays with it: no leak of the attack's. */
+static void guard_first_watch(void)
+{
+	Gofer__WatchRequest q = GOFER__WATCH_REQUEST__INIT;
+	Gofer__Path p = path_of(rw, "a");
+
+	q.path = &p;
+	(void)raw_errno(sock, RPC_TYPE_Watch, &q);
+}
+
 /* One attack, and what is to be seen after any. */
 static void guard_attack(const struct attack *a)
 {
@@ -319,6 +329,7 @@ static void guard_attack(const struct attack *a)
 	guard.bystander->longest_ns = 0;
 	sock = guard_session();
 	worker = guard_worker();
+	guard_first_watch();
 	fds = guard_fds_of(worker);
 	a->run();
 	if (sock >= 0 && session_handles(sock, &handles) == 0 && fds) {

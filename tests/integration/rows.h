@@ -52,6 +52,7 @@ ROW(ListXattr, ROW_LOOKS);
 ROW(RemoveXattr, ROW_CHANGES);
 ROW(StatFs, ROW_LOOKS);
 ROW(Connect, ROW_REACHES);
+ROW(Watch, ROW_LOOKS);
 ROW(Read, ROW_HANDLE);
 ROW(Write, ROW_HANDLE);
 ROW(Sync, ROW_HANDLE);
@@ -132,6 +133,18 @@ static inline bool row_reveals(const struct raw_reply *r)
 	return false;
 }
 
+/* A Watch says how far it came. What the other rows would say. */
+static inline int row_watched(const Gofer__WatchRequest *q, const struct raw_reply *r)
+{
+	const Gofer__WatchReply *m = (const Gofer__WatchReply *)r->message;
+
+	if (m->error)
+		return (int)m->error;
+	if (m->end < q->path->path.len || (S_ISLNK(m->attr->mode) && !q->path->nofollow))
+		return RAW_STOPPED;
+	return 0;
+}
+
 /* Sends a request of the row that row_make() made (and perhaps somebody spoiled). */
 static inline int row_send(int sock, const struct rpc_info *rpc, const struct good_request *q)
 {
@@ -147,6 +160,8 @@ static inline int row_send(int sock, const struct rpc_info *rpc, const struct go
 		check(false, "%s describes what lies outside", rpc->name);
 	if (e == 0 && r.kind == FRAME_OK && rpc->type == RPC_TYPE_Open)
 		(void)close_handle(sock, ((Gofer__OpenReply *)r.message)->handle);
+	if (e == 0 && r.kind == FRAME_OK && rpc->type == RPC_TYPE_Watch)
+		return row_watched(&q->watch, &r);
 	return outcome(e, &r);
 }
 

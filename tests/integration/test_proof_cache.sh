@@ -26,6 +26,6 @@ stats() { "$GOFER" "$@" --stats 2>&1 >/dev/null | tail -n 1; }
 [[ $(stats stat t:/f t:/f t:/f) == *'"Stat": 3'* ]] || fail "shared mode remembers"
 "$GOFER" stat --interop=never t:/f 2>"$T/err"
 [ $? -eq 2 ] || fail "a mode that does not exist was taken"
-grep -q "none of shared, writethrough, exclusive" "$T/err" || fail "the message: $(cat "$T/err")"
+grep -q "none of shared, watched, writethrough, exclusive" "$T/err" || fail "the message: $(cat "$T/err")"
 stop_server
 echo "every answer the same"

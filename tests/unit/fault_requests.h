@@ -344,6 +344,11 @@ CASE(Connect, connect, connect)
 	set_path(s, 0, "socket");
 	s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 }
+CASE(Watch, watch, watch)
+{
+	set_path(s, 0, "dir");
+	q->donate = true;
+}
 CASE(Read, read, read)
 {
 	q->handle = c->file;

@@ -252,7 +252,7 @@ static const struct fault_case scene_hello = MORE(Hello, hello), scene_file = MO
 			       scene_appending = MORE(Open, scene_appending),
 			       scene_directory = MORE(Open, scene_directory),
 			       scene_listing = MORE(ReadDir, read_dir_keep),
-			       scene_stats = MORE(Stats, stats);
+			       scene_stats = MORE(Stats, stats), scene_watch = MORE(Watch, watch);
 
 /* Handles of the tree that is there now. */
 static void open_handles(struct scene *c)
@@ -263,6 +263,8 @@ static void open_handles(struct scene *c)
 	c->appending = ordinary(c, &scene_appending);
 	c->directory = ordinary(c, &scene_directory);
 	c->listing = ordinary(c, &scene_listing);
+	/* The queue of watches comes with the first and stays. */
+	(void)ordinary(c, &scene_watch);
 }
 
 static void close_handle(struct scene *c, uint64_t handle)

@@ -11,7 +11,7 @@
 
 static struct cache *start(uint64_t bytes)
 {
-	struct cache *c = cache_new();
+	struct cache *c = cache_new(false);
 
 	cr_assert_not_null(c);
 	cache_allow(c, bytes);
