@@ -51,6 +51,22 @@ static bool copy_order(const struct plan_op *p, const struct outcome *mine,
 	       (kernels->error == EISDIR || kernels->error == EINVAL);
 }
 
+static bool no_offset(const struct plan_op *p, const struct outcome *mine,
+		      const struct outcome *kernels)
+{
+	unsigned kind = (unsigned)p->op.kind;
+
+	return (kind == PLAN_READ || kind == PLAN_WRITE) && mine->error == EBADF &&
+	       kernels->error == ESPIPE;
+}
+
+/* Write by a handle with APPEND is write(2), which a FIFO takes; pwrite(2) it refuses. */
+static bool append_fifo(const struct plan_op *p, const struct outcome *mine,
+			const struct outcome *kernels)
+{
+	return (unsigned)p->op.kind == PLAN_WRITE && mine->error == 0 && kernels->error == ESPIPE;
+}
+
 static struct {
 	const char *cause;
 	bool (*is)(const struct plan_op *p, const struct outcome *mine,
@@ -64,6 +80,9 @@ static struct {
 	  "regular "
 	  "file",
 	  copy_order, 0 },
+	{ "read and write: EBADF for a file not open for that, before ESPIPE for a FIFO", no_offset,
+	  0 },
+	{ "write to a FIFO opened with O_APPEND: done, not ESPIPE", append_fifo, 0 },
 };
 
 /* ---- the user ---- */
