@@ -12,8 +12,10 @@ traced() { # arguments: 0 safe, 1 an escape; else the kernel does not let us
 traced --sample "$sample" || fail "a request escapes"
 traced --sample "$sample" --no-openat2 || fail "a request escapes without openat2"
 traced --sample "$sample" --shipped || fail "a request escapes with all layers"
-for bug in slash:Stat check:Stat fixup:Mkdir absolute:Mkdir; do
-	traced --gofer "$BUILD/tests/stress/mutant-${bug%:*}" --rpc "${bug#*:}" --sample 7 >/dev/null && fail "the bug '${bug%:*}' was not found"
+# How many cases between two that are played: few lead to where a mode is set by name.
+for bug in slash:Stat:7 check:Stat:7 fixup:Mkdir:2 absolute:Mkdir:7; do
+	IFS=: read -r bug rpc every <<<"$bug"
+	traced --gofer "$BUILD/tests/stress/mutant-$bug" --rpc "$rpc" --sample "$every" >/dev/null && fail "the bug '$bug' was not found"
 	grep -q '^FAIL .* escapes in ' "$T/out" || fail "no escape was reported: $(tail -n 3 "$T/out" "$T/err")"
 	grep -A 1 evidence: "$T/out" | tail -n 1
 done
