@@ -71,6 +71,8 @@ struct gofer_session_limits {
 void gofer_session_get_limits(struct gofer_session *session,
 			      struct gofer_session_limits *ret_limits);
 
+/* 0 while calls can succeed; -ENOTCONN once the connection is gone, -EOWNERDEAD in a forked child. No request. */
+int gofer_session_status(struct gofer_session *session);
 /* For event loops: readable when gofer_session_process() has something to do. Owned by the session. */
 int gofer_session_fd(struct gofer_session *session);
 /* The identity that later calls of this session act under (see SetIdentity); 0 = the session's own. */

@@ -290,6 +290,18 @@ void gofer_session_get_limits(struct gofer_session *s, struct gofer_session_limi
 	*ret_limits = s->limits;
 }
 
+int gofer_session_status(struct gofer_session *s)
+{
+	int r = session_check(s);
+
+	if (r == 0) {
+		pthread_mutex_lock(&s->lock);
+		r = s->dead;
+		pthread_mutex_unlock(&s->lock);
+	}
+	return r;
+}
+
 int gofer_session_fd(struct gofer_session *s)
 {
 	return s->sock;

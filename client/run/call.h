@@ -56,7 +56,7 @@ struct supervisor {
 	struct audit *audit;
 	struct gofer_session *session;
 	struct gofer_namespace *ns;
-	struct objects objects;
+	struct objects objects, unnamed;
 	struct id_set fifos, sockets; /* made by the program itself: it may use them */
 	size_t notif_size, resp_size;
 	struct worker *workers;
@@ -163,11 +163,13 @@ int64_t call_foreign(struct call *c, const char *path, int flags);
 /* ---- change.c: changes through descriptors ---- */
 
 /* The number, where the path is one of the names that a process has for its own descriptors; else -1. */
-int call_own_descriptor(const char *path);
+int call_own_descriptor(const struct call *c, const char *path);
 /* Whether descriptors of this mount come from the server. */
 bool call_is_donated(const struct call *c, uint64_t mount);
 /* Whether it is one of the view's volumes. */
 bool call_is_view(const struct call *c, uint64_t mount);
+/* Pipes, sockets, and files without a name (memfd, deleted): of no volume and of nobody else. */
+bool call_is_nameless(int fd, const struct stat *st);
 /* Whether the call changes what its path leads to, through links of /proc too. */
 bool call_changes(int nr);
 /* Instead of letting such a call through. */
@@ -180,15 +182,17 @@ int64_t call_change(struct call *c);
 void call_begin_making(struct timespec *ret_begun);
 void call_made(struct call *c, const char *path, mode_t type, const struct timespec *begun,
 	       struct id_set *set);
+/* Whether an open inode (O_PATH will do) is one of the set. */
+bool call_has_made(int fd, struct id_set *set);
 
 /* ---- resolve.c ---- */
 
 /*
- * Resolves as openat2(2) would with `resolve`, in the sandbox's view: `path` is absolute then, without links but perhaps the last
- * component; *ret_st says which object it must be, st_ino 0: one that is to be made.
+ * Resolves `text` as openat2(2) would with `resolve`, in the sandbox's view. *ret_st says which object it must be, and p the path, without
+ * links but perhaps the last component; st_ino 0: one that is to be made, and p is a name in its directory. -ESTALE: look again.
  */
-int call_resolve(struct call *c, int dirfd, const char *text, uint64_t resolve, int flags,
-		 char path[static PATH_MAX], struct stat *ret_st);
+int call_resolve(struct call *c, struct path_arg *p, const char *text, uint64_t resolve, int flags,
+		 struct stat *ret_st);
 
 /* ---- view.c: the same objects as the sandbox's kernel sees them ---- */
 
@@ -214,9 +218,9 @@ int view_identify(int dirfd, const char *path, int flags, struct object_id *ret_
  */
 struct slow_work {
 	int64_t (*work)(struct slow_work *work);
-	int fd;
-	int flags;    /* open(2)'s */
-	int fd_flags; /* -1: the result is a number */
+	int fd, inode; /* closed afterwards; -EBADF: none */
+	int flags;     /* open(2)'s */
+	int fd_flags;  /* -1: the result is a number */
 	uint8_t data[128];
 	size_t len;
 };

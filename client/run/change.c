@@ -31,21 +31,70 @@
 
 /* ---- what a descriptor is of ---- */
 
-int call_own_descriptor(const char *path)
+/* Digits and nothing else behind `prefix`; -1. */
+static int number_behind(const char *path, const char *prefix)
+{
+	size_t n = strlen(prefix), digits;
+
+	if (strncmp(path, prefix, n) != 0)
+		return -1;
+	digits = strspn(path + n, "0123456789");
+	return digits && digits < 10 && !path[n + digits] ? (int)strtol(path + n, NULL, 10) : -1;
+}
+
+/* The caller's process as its own namespace numbers it, which is how it names itself in /proc. */
+static long own_number(const struct call *c)
+{
+	char path[PROC_PATH_MAX], text[8192];
+	_cleanup_fd_ int fd = -EBADF;
+	const char *line, *end;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", c->tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (n <= 0)
+		return -1;
+	text[n] = '\0';
+	line = strstr(text, "\nNStgid:");
+	end = line ? strchr(line + 1, '\n') : NULL;
+	if (!end)
+		return -1;
+	while (end > line && end[-1] >= '0' && end[-1] <= '9')
+		end--;
+	return strtol(end, NULL, 10);
+}
+
+/* "/proc/PID/fd/N" of the caller's own. */
+static int behind_own_number(const struct call *c, const char *path)
+{
+	const char *proc = RUN_NATIVE_PROC "/";
+	char *end;
+	long pid;
+
+	if (strncmp(path, proc, strlen(proc)) != 0)
+		return -1;
+	path += strlen(proc);
+	if (path[0] < '1' || path[0] > '9')
+		return -1;
+	pid = strtol(path, &end, 10);
+	return strncmp(end, "/fd/", 4) == 0 && pid == own_number(c) ? number_behind(end, "/fd/")
+								    : -1;
+}
+
+int call_own_descriptor(const struct call *c, const char *path)
 {
 	static const char *const std[] = { "/dev/stdin", "/dev/stdout", "/dev/stderr" };
-	int fd = -1, end = 0;
+	static const char *const prefixes[] = { "/proc/self/fd/", "/proc/thread-self/fd/",
+						"/dev/fd/" };
+	int fd = -1;
 
 	for (size_t i = 0; i < ARRAY_SIZE(std); i++)
 		if (strcmp(path, std[i]) == 0)
 			return (int)i;
-	if (sscanf(path, "/proc/self/fd/%9d%n", &fd, &end) == 1 && !path[end])
-		return fd;
-	if (sscanf(path, "/proc/thread-self/fd/%9d%n", &fd, &end) == 1 && !path[end])
-		return fd;
-	if (sscanf(path, "/dev/fd/%9d%n", &fd, &end) == 1 && !path[end])
-		return fd;
-	return -1;
+	for (size_t i = 0; fd < 0 && i < ARRAY_SIZE(prefixes); i++)
+		fd = number_behind(path, prefixes[i]);
+	return fd < 0 ? behind_own_number(c, path) : fd;
 }
 
 bool call_is_donated(const struct call *c, uint64_t mount)
@@ -65,7 +114,7 @@ bool call_is_view(const struct call *c, uint64_t mount)
 	return false;
 }
 
-static bool is_nameless(int fd, const struct stat *st)
+bool call_is_nameless(int fd, const struct stat *st)
 {
 	struct statfs fs;
 
@@ -104,7 +153,9 @@ static int take_changeable(struct call *c, int number, int *ret_fd)
 		return r;
 	if (call_caged(c) ? !call_is_donated(c, id.mount) && !call_is_view(c, id.mount)
 			  : !call_is_donated(c, id.mount) || call_is_view(c, id.mount))
-		r = is_nameless(fd, &st) ? 0 : call_caged(c) ? -EPERM : may_change_on_host(c, fd);
+		r = call_is_nameless(fd, &st) ? 0
+		    : call_caged(c)           ? -EPERM
+					      : may_change_on_host(c, fd);
 	if (r == 0)
 		*ret_fd = TAKE_FD(fd);
 	return r;
@@ -256,7 +307,7 @@ int64_t call_change(struct call *c)
 	int number = -1, r;
 
 	if (c->path && c->path[0])
-		number = call_own_descriptor(c->path);
+		number = call_own_descriptor(c, c->path);
 	else if (takes_dirfd(c->nr))
 		number = (int)c->args[0];
 	/* Nothing else of /proc and /dev is the program's to change. */

@@ -92,7 +92,13 @@ static void foresee(struct call *c, const struct path_arg *p)
 	if (view_identify(AT_FDCWD, link, 0, &id, NULL) < 0 ||
 	    gofer_open_descriptor(c->w->view, p->text, O_PATH | O_DIRECTORY, 0, &opened) < 0)
 		return;
-	id.dev = opened.st.st_dev;
+	/* In another volume it would be another mount's. */
+	if (call_volume(c, gofer_place_path(opened.place)) !=
+		    call_volume(c, gofer_place_path(p->dir)) ||
+	    opened.st.st_dev != id.dev) {
+		gofer_place_unref(opened.place);
+		return;
+	}
 	id.ino = opened.st.st_ino;
 	objects_put(&c->sv->objects, &id, opened.place);
 }

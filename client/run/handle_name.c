@@ -179,7 +179,7 @@ static int unnamed_place(struct call *c, int fd, struct gofer_place **ret_place)
 	r = view_identify(AT_FDCWD, link, 0, &id, NULL);
 	if (r < 0)
 		return r == -ENOENT ? -EBADF : r;
-	*ret_place = objects_get(&c->sv->objects, &id);
+	*ret_place = objects_get(&c->sv->unnamed, &id);
 	return *ret_place ? 0 : -ENOENT;
 }
 
@@ -199,7 +199,7 @@ static int64_t do_link(struct call *c, uint64_t from_fd, uint64_t from, uint64_t
 		       int flags)
 {
 	struct path_arg *a, *b;
-	int fd, end = 0;
+	int fd;
 	int r;
 
 	if (flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH))
@@ -210,8 +210,8 @@ static int64_t do_link(struct call *c, uint64_t from_fd, uint64_t from, uint64_t
 	if (!a->text[0])
 		return link_unnamed(c, a->dirfd, b);
 	/* How O_TMPFILE files get their names without a privilege: open(2). */
-	if ((flags & AT_SYMLINK_FOLLOW) && sscanf(a->text, "/proc/self/fd/%9d%n", &fd, &end) == 1 &&
-	    !a->text[end])
+	fd = call_own_descriptor(c, a->text);
+	if ((flags & AT_SYMLINK_FOLLOW) && fd >= 0)
 		return link_unnamed(c, fd, b);
 	r = gofer_linkat(c->w->view, a->dir, a->text, b->dir, b->text, flags & AT_SYMLINK_FOLLOW);
 	if (r == -EROFS)

@@ -48,7 +48,7 @@ static int64_t send_regular(struct call *c, struct gofer_opened *o, int flags)
 			tmpfile = false;
 	}
 	if (tmpfile && o->place)
-		objects_put(&c->sv->objects, &id, gofer_place_ref(o->place));
+		objects_put(&c->sv->unnamed, &id, gofer_place_ref(o->place));
 	if ((flags & O_ACCMODE) != O_RDONLY)
 		atomic_fetch_add(&c->sv->written, 1);
 	return call_give_fd(c, &o->fd, flags);
@@ -102,8 +102,7 @@ static int64_t open_special(struct call *c, const struct path_arg *p, int flags,
 	/* Devices: as on a file system that is mounted nodev. */
 	if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))
 		error = -EACCES;
-	if (!S_ISFIFO(st.st_mode) ||
-	    (error != 0 && !id_set_has(&c->sv->fifos, st.st_dev, st.st_ino))) {
+	if (!S_ISFIFO(st.st_mode) || (error != 0 && !call_has_made(fd, &c->sv->fifos))) {
 		fd_close(fd);
 		return error;
 	}
@@ -116,9 +115,11 @@ static int64_t open_special(struct call *c, const struct path_arg *p, int flags,
 		fd_close(fd);
 		return -ENOMEM;
 	}
-	*work = (struct slow_work){
-		.work = open_fifo, .fd = fd, .flags = flags, .fd_flags = flags & O_CLOEXEC
-	};
+	*work = (struct slow_work){ .work = open_fifo,
+				    .fd = fd,
+				    .inode = -EBADF,
+				    .flags = flags,
+				    .fd_flags = flags & O_CLOEXEC };
 	return slow_call(c, work);
 }
 
@@ -157,7 +158,11 @@ static int64_t send_again(struct call *c, int own, int flags)
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", own);
 	fd = open(path, (flags & ~(O_CREAT | O_NOFOLLOW)) | O_CLOEXEC | O_NONBLOCK);
-	return fd < 0 ? -errno : call_give_fd(c, &fd, flags);
+	if (fd < 0)
+		return -errno;
+	if (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK) < 0)
+		return -errno;
+	return call_give_fd(c, &fd, flags);
 }
 
 /*
@@ -189,11 +194,16 @@ static int64_t reopen(struct call *c, int number, int flags)
 			return send_again(c, own, flags);
 		}
 	}
-	if (!S_ISREG(st.st_mode) || (flags & O_PATH))
+	if (flags & O_PATH)
 		return CALL_CONTINUE;
 	had = fcntl(own, F_GETFL);
 	if (had < 0)
 		return -errno;
+	/* A FIFO's place is no leave to open it: Landlock cannot tell it from a file. (Pipes are none of any volume's.) */
+	if (S_ISFIFO(st.st_mode) && (had & O_PATH) && !call_has_made(own, &c->sv->fifos))
+		return -EPERM;
+	if (!S_ISREG(st.st_mode))
+		return CALL_CONTINUE;
 	if (call_caged(c) ? call_is_donated(c, id.mount) || call_is_view(c, id.mount)
 			  : call_is_donated(c, id.mount) && within(had, flags))
 		return send_again(c, own, flags);
@@ -203,10 +213,43 @@ static int64_t reopen(struct call *c, int number, int flags)
 	return st.st_nlink > 0 ? -EACCES : CALL_CONTINUE;
 }
 
+/*
+ * Whether a path in /proc leads back into the volumes, past the server: through a process's root, directory, mappings, or another's
+ * descriptors of files. (The kernel reads the path again: who races gets a file read that way, and no more. See SECURITY.md.)
+ */
+static bool leads_back(const struct call *c, const char *path)
+{
+	static const char *const ways[] = { "/root", "/cwd", "/map_files/" };
+	const char *proc = RUN_NATIVE_PROC "/", *rest = path + strlen(proc), *fd;
+	_cleanup_fd_ int at = -EBADF;
+	struct stat st;
+
+	if (strncmp(path, proc, strlen(proc)) != 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		const char *way = strstr(rest, ways[i]);
+
+		if (way && (way[strlen(ways[i])] == '/' || ways[i][strlen(ways[i]) - 1] == '/'))
+			return true;
+	}
+	fd = strstr(rest, "/fd/");
+	if (!fd || !fd[4])
+		return false;
+	at = openat(c->sv->cage->view_root, path + 1, O_PATH | O_CLOEXEC);
+	if (at < 0 || fstat(at, &st) < 0)
+		return false;
+	if (call_is_nameless(at, &st))
+		return false;
+	/* Landlock lets a volume's files be read, and nothing else of files; of FIFOs it knows nothing. */
+	return S_ISFIFO(st.st_mode)
+		       ? !call_has_made(at, &c->sv->fifos)
+		       : S_ISREG(st.st_mode) && !run_has(c->sv->plan, RUN_LAYER_LANDLOCK);
+}
+
 static int64_t open_foreign(struct call *c, int flags)
 {
 	const char *path = gofer_foreign_path();
-	int number = call_own_descriptor(path);
+	int number = call_own_descriptor(c, path);
 
 	if (number >= 0 && !(flags & O_NOFOLLOW)) {
 		int64_t r = reopen(c, number, flags);
@@ -214,6 +257,8 @@ static int64_t open_foreign(struct call *c, int flags)
 		if (r != CALL_CONTINUE)
 			return r;
 	}
+	if (number < 0 && call_caged(c) && !(flags & O_PATH) && leads_back(c, path))
+		return -EACCES;
 	return call_foreign(c, path, flags);
 }
 
@@ -233,7 +278,8 @@ static int64_t open_once(struct call *c, const struct path_arg *p, int flags, mo
 	int64_t result;
 	int r;
 
-	r = gofer_open_descriptor(c->w->view, p->text, flags & OPEN_FLAGS, mode & 07777, &o);
+	r = gofer_open_descriptor(c->w->view, p->text, flags & OPEN_FLAGS & ~(want ? O_TRUNC : 0),
+				  mode & 07777, &o);
 	if (r == -EREMOTE)
 		return open_foreign(c, flags);
 	if (r == -EPERM || r == -ENXIO)
@@ -253,8 +299,10 @@ static int64_t open_once(struct call *c, const struct path_arg *p, int flags, mo
 					   CALL_WRITES);
 	if (r < 0)
 		return call_result(c, r);
-	if (want && want->st_ino && (want->st_dev != o.st.st_dev || want->st_ino != o.st.st_ino))
+	if (want && (want->st_dev != o.st.st_dev || want->st_ino != o.st.st_ino))
 		result = -ESTALE;
+	else if (want && (flags & O_TRUNC) && o.fd >= 0 && ftruncate(o.fd, 0) < 0)
+		result = -errno;
 	else if (o.fd >= 0)
 		result = send_regular(c, &o, flags);
 	else if (S_ISDIR(o.st.st_mode))
@@ -276,10 +324,17 @@ static int64_t open_resolved(struct call *c, struct path_arg *p, int flags, mode
 
 	memcpy(c->w->text, p->text, strlen(p->text) + 1);
 	for (unsigned tries = 0; tries < TRIES; tries++) {
-		r = call_resolve(c, p->dirfd, c->w->text, resolve, flags, p->text, &want);
+		r = call_resolve(c, p, c->w->text, resolve, flags, &want);
+		if (r == -ESTALE)
+			continue;
 		if (r < 0)
-			return r;
-		result = open_once(c, p, flags | O_NOFOLLOW, mode, &want);
+			return call_result(c, r);
+		/* What is there is not made, and emptied only when it is known to be what was found. */
+		if (want.st_ino)
+			result = open_once(c, p, (flags & ~(O_CREAT | O_EXCL)) | O_NOFOLLOW, mode,
+					   &want);
+		else
+			result = open_once(c, p, flags | O_NOFOLLOW, mode, NULL);
 		if (result != -ESTALE)
 			return result;
 	}
@@ -319,10 +374,9 @@ static int64_t do_open(struct call *c, int dirfd, uint64_t address, int flags, m
 	/* A directory that is renamed between the server's look and the view's is looked for again. */
 	for (unsigned tries = 0;; tries++) {
 		result = open_once(c, p, flags, mode, NULL);
-		if (result != -ESTALE || tries == TRIES)
+		/* Only a directory is looked for again, and those are not created here. */
+		if (result != -ESTALE || tries == TRIES || (flags & O_CREAT))
 			return result;
-		/* What was created by the first try is there now, and it is ours. */
-		flags &= ~(O_CREAT | O_EXCL);
 	}
 }
 

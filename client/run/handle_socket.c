@@ -75,6 +75,7 @@ static int64_t bind_pathname(struct call *c, int sock, const union address *a, s
 	char link[PROC_PATH_MAX];
 	struct timespec begun;
 	struct path_arg *p;
+	mode_t mask;
 	int r;
 
 	if (len > sizeof(a->un))
@@ -83,10 +84,12 @@ static int64_t bind_pathname(struct call *c, int sock, const union address *a, s
 		return -EOPNOTSUPP;
 	call_proc_path(c, AT_FDCWD, link);
 	cwd = open(link, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (cwd < 0)
+	mask = call_umask(c);
+	/* Until here the number may have become another process's. */
+	if (cwd < 0 || !call_alive(c))
 		return -ENOENT;
 	call_begin_making(&begun);
-	r = cage_bind(c->sv->cage, sock, cwd, call_umask(c), &a->un, len);
+	r = cage_bind(c->sv->cage, sock, cwd, mask, &a->un, len);
 	if (r == 0 && call_path_text(c, c->w->text, &p) == 0)
 		call_made(c, p->text, S_IFSOCK, &begun, &c->sv->sockets);
 	return r;
@@ -108,6 +111,10 @@ int64_t supervise_bind(struct call *c)
 		c->path = c->w->text;
 		return bind_pathname(c, sock, &a, (socklen_t)c->args[2]);
 	}
+	/* Abstract names are the network namespace's, given or found by the kernel. */
+	if (a.sa.sa_family == AF_UNIX && domain_of(sock) == AF_UNIX &&
+	    !run_has(c->sv->plan, RUN_LAYER_NET))
+		return -EACCES;
 	return bind(sock, &a.sa, (socklen_t)c->args[2]) < 0 ? -errno : 0;
 }
 
@@ -118,17 +125,12 @@ static int64_t connect_plain(struct slow_work *w)
 	return connect(w->fd, (const struct sockaddr *)w->data, (socklen_t)w->len) < 0 ? -errno : 0;
 }
 
-/* w->data: the number of an O_PATH descriptor of the socket's inode. */
 static int64_t connect_inode(struct slow_work *w)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int r, inode;
 
-	memcpy(&inode, w->data, sizeof(inode));
-	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d", inode);
-	r = connect(w->fd, (const struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0;
-	fd_close(inode);
-	return r;
+	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d", w->inode);
+	return connect(w->fd, (const struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0;
 }
 
 static int type_of(int sock)
@@ -150,11 +152,13 @@ static int64_t start(struct call *c, const struct slow_work *work)
 
 		r = here.work(&here);
 		fd_close(here.fd);
+		fd_close(here.inode);
 		return r;
 	}
 	heap = malloc(sizeof(*heap));
 	if (!heap) {
 		fd_close(work->fd);
+		fd_close(work->inode);
 		return -ENOMEM;
 	}
 	*heap = *work;
@@ -163,7 +167,9 @@ static int64_t start(struct call *c, const struct slow_work *work)
 
 static int64_t connect_pathname(struct call *c, int sock, const char *path)
 {
-	struct slow_work work = { .work = connect_inode, .fd = sock, .fd_flags = -1 };
+	struct slow_work work = {
+		.work = connect_inode, .fd = sock, .inode = -EBADF, .fd_flags = -1
+	};
 	struct path_arg *p;
 	struct stat st;
 	int r, inode;
@@ -184,19 +190,18 @@ static int64_t connect_pathname(struct call *c, int sock, const char *path)
 		fd_close(sock);
 		return call_result(c, r);
 	}
-	if (!S_ISSOCK(st.st_mode) || !id_set_has(&c->sv->sockets, st.st_dev, st.st_ino)) {
+	if (!S_ISSOCK(st.st_mode) || !call_has_made(inode, &c->sv->sockets)) {
 		fd_close(inode);
 		fd_close(sock);
 		return -ECONNREFUSED;
 	}
-	memcpy(work.data, &inode, sizeof(inode));
-	work.len = sizeof(inode);
+	work.inode = inode;
 	return start(c, &work);
 }
 
 int64_t supervise_connect(struct call *c)
 {
-	struct slow_work work = { .work = connect_plain, .fd_flags = -1 };
+	struct slow_work work = { .work = connect_plain, .inode = -EBADF, .fd_flags = -1 };
 	union address a;
 	int sock, r;
 

@@ -12,7 +12,12 @@
 
 struct object {
 	struct object_id id;
-	struct gofer_place *place; /* NULL in an id_set */
+	struct gofer_place *place;
+	UT_hash_handle hh;
+};
+
+struct inode {
+	struct inode_id id;
 	UT_hash_handle hh;
 };
 
@@ -60,8 +65,9 @@ static void clear(struct object **table)
 	}
 }
 
-void objects_init(struct objects *o)
+void objects_init(struct objects *o, unsigned max)
 {
+	o->max = max;
 	pthread_mutex_init(&o->lock, NULL);
 	o->table = NULL;
 }
@@ -95,7 +101,7 @@ void objects_put(struct objects *o, const struct object_id *id, struct gofer_pla
 	struct gofer_place *old;
 
 	pthread_mutex_lock(&o->lock);
-	old = insert(&o->table, OBJECTS_MAX, id, place);
+	old = insert(&o->table, o->max, id, place);
 	pthread_mutex_unlock(&o->lock);
 	gofer_place_unref(old);
 }
@@ -108,16 +114,33 @@ void id_set_init(struct id_set *s)
 
 void id_set_deinit(struct id_set *s)
 {
-	clear(&s->table);
+	struct inode *e, *next;
+
+	HASH_ITER (hh, s->table, e, next) {
+		HASH_DELETE(hh, s->table, e);
+		free(e);
+	}
 	pthread_mutex_destroy(&s->lock);
 }
 
-void id_set_add(struct id_set *s, uint64_t dev, uint64_t ino)
+void id_set_add(struct id_set *s, const struct inode_id *id)
 {
-	const struct object_id id = { .dev = dev, .ino = ino };
+	struct inode *e;
 
 	pthread_mutex_lock(&s->lock);
-	(void)insert(&s->table, ID_SET_MAX, &id, NULL);
+	HASH_FIND(hh, s->table, id, sizeof(*id), e);
+	if (!e) {
+		if (HASH_COUNT(s->table) >= ID_SET_MAX) {
+			e = s->table;
+			HASH_DELETE(hh, s->table, e);
+		} else {
+			e = calloc(1, sizeof(*e));
+		}
+		if (e) {
+			e->id = *id;
+			HASH_ADD(hh, s->table, id, sizeof(e->id), e);
+		}
+	}
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -131,13 +154,12 @@ bool id_set_empty(struct id_set *s)
 	return empty;
 }
 
-bool id_set_has(struct id_set *s, uint64_t dev, uint64_t ino)
+bool id_set_has(struct id_set *s, const struct inode_id *id)
 {
-	const struct object_id id = { .dev = dev, .ino = ino };
-	bool has;
+	struct inode *e;
 
 	pthread_mutex_lock(&s->lock);
-	has = find(s->table, &id) != NULL;
+	HASH_FIND(hh, s->table, id, sizeof(*id), e);
 	pthread_mutex_unlock(&s->lock);
-	return has;
+	return e != NULL;
 }

@@ -2,8 +2,9 @@
  * resolve.c - openat2(2)'s ways to resolve a path: RESOLVE_BENEATH, IN_ROOT, NO_SYMLINKS.
  *
  * libgofer resolves as open(2) does. So the path is first resolved as asked in the sandbox's own view, to an O_PATH descriptor, by the
- * kernel itself; then libgofer opens the path that the kernel has for it, which has no link left in it, and the device and inode
- * prove that it is the same object. Where others rename meanwhile it may not be: -EAGAIN, as openat2(2) says itself.
+ * kernel itself; then libgofer opens the path that the kernel has for it, and the device and inode prove that it is the same
+ * object, before anything is done to it. For a name that is to be made, that is its directory: it is held as a place, and the name is
+ * made in it. Where others rename meanwhile it may be another: -EAGAIN, as openat2(2) says itself.
  */
 #include <errno.h>
 #include <linux/openat2.h>
@@ -53,34 +54,44 @@ static int start(struct call *c, int dirfd, const char **text, uint64_t *resolve
 	return 0;
 }
 
-/* The directory of the last name, and that name, where it is to be made. */
-static int resolve_parent(int dir, const char *text, uint64_t resolve, char path[static PATH_MAX])
+/* The directory in which the last name is to be made, as a place of libgofer's that is the very one that the kernel found. */
+static int resolve_parent(struct call *c, int dir, const char *text, uint64_t resolve,
+			  struct path_arg *p)
 {
 	const char *slash = strrchr(text, '/'), *name = slash ? slash + 1 : text;
 	_cleanup_fd_ int fd = -EBADF;
-	char parent[PATH_MAX];
-	size_t n;
+	char path[PATH_MAX];
+	struct gofer_opened opened;
+	struct object_id id;
 	int r;
 
 	if (!*name)
 		return -EISDIR;
-	snprintf(parent, sizeof(parent), "%.*s", slash ? (int)(slash - text) : 1,
-		 slash ? text : ".");
-	fd = sys_openat2(dir, parent[0] ? parent : "/", O_PATH | O_DIRECTORY, 0, resolve);
+	snprintf(path, sizeof(path), "%.*s", slash ? (int)(slash - text) : 1, slash ? text : ".");
+	fd = sys_openat2(dir, path[0] ? path : "/", O_PATH | O_DIRECTORY, 0, resolve);
 	if (fd < 0)
 		return fd;
-	r = path_of(fd, path);
+	r = view_identify(fd, "", AT_EMPTY_PATH, &id, NULL);
+	if (r == 0)
+		r = path_of(fd, path);
+	if (r == 0)
+		r = gofer_open_descriptor(c->w->view, path, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0,
+					  &opened);
 	if (r < 0)
 		return r;
-	n = strlen(path);
-	return snprintf(path + n, PATH_MAX - n, "%s%s", n > 1 ? "/" : "", name) >=
-			       (int)(PATH_MAX - n)
-		       ? -ENAMETOOLONG
-		       : 0;
+	if (opened.st.st_dev != id.dev || opened.st.st_ino != id.ino) {
+		gofer_place_unref(opened.place);
+		return -ESTALE;
+	}
+	gofer_place_unref(p->dir);
+	p->dir = opened.place;
+	gofer_fchdir(c->w->view, p->dir);
+	snprintf(p->text, sizeof(p->text), "%s", name);
+	return 0;
 }
 
-int call_resolve(struct call *c, int dirfd, const char *text, uint64_t resolve, int flags,
-		 char path[static PATH_MAX], struct stat *ret_st)
+int call_resolve(struct call *c, struct path_arg *p, const char *text, uint64_t resolve, int flags,
+		 struct stat *ret_st)
 {
 	_cleanup_fd_ int dir = -EBADF, fd = -EBADF;
 	struct object_id id;
@@ -91,18 +102,18 @@ int call_resolve(struct call *c, int dirfd, const char *text, uint64_t resolve, 
 		return -EAGAIN;
 	if (!call_caged(c) || !(resolve & CONFINES))
 		return -ENOSYS;
-	r = start(c, dirfd, &text, &resolve, &dir);
+	r = start(c, p->dirfd, &text, &resolve, &dir);
 	if (r < 0)
 		return r;
 	resolve |= RESOLVE_NO_MAGICLINKS;
 	*ret_st = (struct stat){ 0 };
 	if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
-		return resolve_parent(dir, text, resolve, path);
+		return resolve_parent(c, dir, text, resolve, p);
 	fd = sys_openat2(dir, text, O_PATH | (flags & (O_NOFOLLOW | O_DIRECTORY)), 0, resolve);
 	if (fd == -ENOENT && (flags & O_CREAT))
-		return resolve_parent(dir, text, resolve, path);
+		return resolve_parent(c, dir, text, resolve, p);
 	if (fd < 0)
 		return fd;
 	r = view_identify(fd, "", AT_EMPTY_PATH, &id, ret_st);
-	return r < 0 ? r : path_of(fd, path);
+	return r < 0 ? r : path_of(fd, p->text);
 }

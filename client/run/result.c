@@ -16,24 +16,18 @@
 
 int64_t call_result(struct call *c, int r)
 {
-	switch (r) {
-	case -EREMOTE:
-		return CALL_CONTINUE;
-	case -ENOTCONN:
-	case -ETIMEDOUT:
-	case -EPROTO:
-	case -EOWNERDEAD: {
-		int none = 0;
+	int none = 0;
 
-		/* The session's end, not this call's own failure: the program can get nothing more. */
-		if (atomic_compare_exchange_strong(&c->sv->broken, &none, r))
-			(void)syscall(SYS_pidfd_send_signal, c->sv->cage->init_pidfd, SIGKILL, NULL,
-				      0);
-		return -EIO;
-	}
-	default:
+	if (r == -EREMOTE)
+		return CALL_CONTINUE;
+	/* Errnos that files have as well, on storage that is gone: the session says whether it is its own end. */
+	if ((r != -ENOTCONN && r != -ETIMEDOUT && r != -EPROTO && r != -EOWNERDEAD) ||
+	    gofer_session_status(c->sv->session) == 0)
 		return r;
-	}
+	/* The program can get nothing more. */
+	if (atomic_compare_exchange_strong(&c->sv->broken, &none, r))
+		(void)syscall(SYS_pidfd_send_signal, c->sv->cage->init_pidfd, SIGKILL, NULL, 0);
+	return -EIO;
 }
 
 /* The text without its last component: where a name would be made. */

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "client/run/audit.h"
@@ -53,8 +54,14 @@ static void *pass_signals(void *data)
 	for (;;) {
 		sig = sigwaitinfo(&set, &info);
 		/* From the terminal: the program has had it too. */
-		if (sig > 0 && info.si_code != SI_KERNEL)
+		if (sig > 0 && info.si_code != SI_KERNEL) {
+			int state;
+
+			/* Not to be ended with the agent's lock held. */
+			(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 			(void)cage_signal(cage, sig);
+			(void)pthread_setcancelstate(state, NULL);
+		}
 	}
 	return NULL;
 }
@@ -143,7 +150,7 @@ static int execute(struct run *run)
 		r = cage_wait(&run->cage, &status, &exec_errno);
 	(void)pthread_cancel(signals);
 	(void)pthread_join(signals, NULL);
-	if (r < 0)
+	if (r < 0 && supervisor_broken(run->supervisor) == 0)
 		return run_fail(run->problem, r, "cannot wait for the program: %s", strerror(-r));
 	code = exit_status(run, status, exec_errno);
 	if (run->options.stats)
@@ -157,6 +164,9 @@ static void finish(struct run *run)
 
 	/* First what may still call, then who answers, then who is asked. */
 	cage_deinit(&run->cage);
+	/* Nobody is left to be answered: whoever still waits for a server that hangs is woken. */
+	if (run->server.session)
+		(void)shutdown(gofer_session_fd(run->server.session), SHUT_RDWR);
 	supervisor_free(run->supervisor);
 	run_server_stop(&run->server);
 	dropped = audit_close(run->audit);

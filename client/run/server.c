@@ -5,11 +5,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "common/util.h"
@@ -135,10 +137,23 @@ int run_server_start(const struct run_plan *plan, const char *confine,
 	return 0;
 }
 
+/* A server whose storage hangs does not end by itself. */
+static void reap(pid_t pid)
+{
+	enum { PATIENCE_MS = 5000 };
+	_cleanup_fd_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd ended = { .fd = fd, .events = POLLIN };
+
+	if (fd >= 0 && poll(&ended, 1, PATIENCE_MS) == 0)
+		(void)kill(pid, SIGKILL);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
 void run_server_stop(struct run_server *server)
 {
 	gofer_session_close(TAKE_PTR(server->session));
-	while (server->pid > 0 && waitpid(server->pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	if (server->pid > 0)
+		reap(server->pid);
 	server->pid = 0;
 }

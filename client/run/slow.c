@@ -29,6 +29,7 @@ struct job {
 	pthread_cond_t ended;
 	bool done;
 	int64_t result;
+	struct seccomp_notif_resp *resp;
 };
 
 static void nothing(int sig)
@@ -55,7 +56,7 @@ static uint64_t mask_of(const char *text, const char *name)
 static bool interrupted(const struct job *job)
 {
 	const struct call c = { .sv = job->sv, .id = job->id, .tid = job->tid };
-	char path[PROC_PATH_MAX], text[2048];
+	char path[PROC_PATH_MAX], text[8192]; /* a line of groups may be long */
 	_cleanup_fd_ int fd = -EBADF;
 	ssize_t n;
 
@@ -96,13 +97,14 @@ static void wait_for(struct job *job, pthread_t thread)
 	while (!job->done) {
 		struct timespec until;
 
-		clock_gettime(CLOCK_REALTIME, &until);
+		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_nsec += TICK_NS;
 		if (until.tv_nsec >= 1000000000L) {
 			until.tv_sec++;
 			until.tv_nsec -= 1000000000L;
 		}
-		if (pthread_cond_timedwait(&job->ended, &job->lock, &until) != ETIMEDOUT ||
+		if (pthread_cond_clockwait(&job->ended, &job->lock, CLOCK_MONOTONIC, &until) !=
+			    ETIMEDOUT ||
 		    job->done)
 			continue;
 		pthread_mutex_unlock(&job->lock);
@@ -117,7 +119,6 @@ static void wait_for(struct job *job, pthread_t thread)
 static void answer(struct job *job)
 {
 	struct call c = { .sv = job->sv, .id = job->id, .tid = job->tid };
-	struct seccomp_notif_resp *resp = malloc(job->sv->resp_size);
 	int64_t result = job->result;
 
 	if (result >= 0 && job->work->fd_flags >= 0) {
@@ -126,9 +127,8 @@ static void answer(struct job *job)
 		/* As one for writing: our own copy must not be a FIFO's second end when the caller runs. */
 		result = call_give_fd(&c, &fd, job->work->fd_flags | O_WRONLY);
 	}
-	if (resp && result != CALL_SENT)
-		call_answer(job->sv, job->id, resp, result);
-	free(resp);
+	if (result != CALL_SENT)
+		call_answer(job->sv, job->id, job->resp, result);
 }
 
 static void *watch(void *data)
@@ -143,7 +143,9 @@ static void *watch(void *data)
 		job->result = -EAGAIN;
 	answer(job);
 	fd_close(job->work->fd);
+	fd_close(job->work->inode);
 	free(job->work);
+	free(job->resp);
 	pthread_cond_destroy(&job->ended);
 	pthread_mutex_destroy(&job->lock);
 	free(job);
@@ -156,14 +158,17 @@ int64_t slow_call(struct call *c, struct slow_work *work)
 	struct job *job = calloc(1, sizeof(*job));
 	pthread_attr_t attr;
 	pthread_t thread;
-	int r = job ? 0 : ENOMEM;
+	int r = job && (job->resp = malloc(c->sv->resp_size)) ? 0 : ENOMEM;
 
 	if (r == 0 && atomic_fetch_add(&c->sv->slow, 1) >= SLOW_MAX) {
 		atomic_fetch_sub(&c->sv->slow, 1);
 		r = EAGAIN;
 	}
 	if (r == 0) {
-		*job = (struct job){ .sv = c->sv, .work = work, .id = c->id, .tid = c->tid };
+		job->sv = c->sv;
+		job->work = work;
+		job->id = c->id;
+		job->tid = c->tid;
 		pthread_mutex_init(&job->lock, NULL);
 		pthread_cond_init(&job->ended, NULL);
 		pthread_attr_init(&attr);
@@ -176,8 +181,11 @@ int64_t slow_call(struct call *c, struct slow_work *work)
 	}
 	if (r == 0)
 		return CALL_SENT;
+	if (job)
+		free(job->resp);
 	free(job);
 	fd_close(work->fd);
+	fd_close(work->inode);
 	free(work);
 	return -r;
 }

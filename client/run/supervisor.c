@@ -214,7 +214,8 @@ int supervisor_new(const struct run_plan *plan, struct gofer_session *session, s
 	sv->session = session;
 	sv->cage = cage;
 	sv->audit = audit;
-	objects_init(&sv->objects);
+	objects_init(&sv->objects, OBJECTS_MAX);
+	objects_init(&sv->unnamed, UNNAMED_MAX);
 	id_set_init(&sv->fifos);
 	id_set_init(&sv->sockets);
 	r = supervisor_init(sv);
@@ -249,13 +250,13 @@ static void join(pthread_t thread)
 
 	do {
 		(void)pthread_kill(thread, STOP_SIGNAL);
-		clock_gettime(CLOCK_REALTIME, &until);
+		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_nsec += 10000000L;
 		if (until.tv_nsec >= 1000000000L) {
 			until.tv_sec++;
 			until.tv_nsec -= 1000000000L;
 		}
-	} while (pthread_timedjoin_np(thread, NULL, &until) == ETIMEDOUT);
+	} while (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) == ETIMEDOUT);
 }
 
 void supervisor_free(struct supervisor *sv)
@@ -277,6 +278,7 @@ void supervisor_free(struct supervisor *sv)
 	free(sv->workers);
 	free(sv->view_mount);
 	objects_deinit(&sv->objects);
+	objects_deinit(&sv->unnamed);
 	id_set_deinit(&sv->fifos);
 	id_set_deinit(&sv->sockets);
 	gofer_namespace_free(sv->ns);

@@ -49,6 +49,8 @@ int call_write(const struct call *c, uint64_t address, const void *buf, size_t l
 
 	if (len == 0)
 		return 0;
+	if (!call_alive(c))
+		return -ESRCH;
 	n = process_vm_writev(c->tid, &local, 1, &remote, 1, 0);
 	if (n < 0)
 		return memory_error();

@@ -84,7 +84,10 @@ int view_open(struct call *c, const char *path, const struct path_arg *at, const
 		return 0;
 	}
 	fd_close(fd);
-	return r < 0 ? r : fd == -EACCES ? -EACCES : -ESTALE;
+	/* Our own want of descriptors or memory is no reason to look again. */
+	if (r == 0 && (fd == -EACCES || fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM))
+		return fd;
+	return r < 0 ? r : -ESTALE;
 }
 
 int view_find(struct call *c, const struct path_arg *p, int flags, int *ret_fd, struct stat *ret_st)
