@@ -39,6 +39,7 @@ static const struct {
 	{ "tag", MEANS_TAG },
 	{ "version", MEANS_SMALL },
 	{ "id", MEANS_SMALL },
+	{ "drop", MEANS_SMALL },
 	{ "identity", MEANS_SMALL },
 	{ "follow", MEANS_SMALL },
 	{ "flags", MEANS_BITS },
@@ -73,6 +74,10 @@ static const struct {
 	{ "reason", MEANS_SMALL },
 	{ "type", MEANS_SMALL },
 	{ "error", MEANS_SMALL },
+	{ "access", MEANS_SMALL },
+	{ "refused", MEANS_SMALL },
+	{ "watch", MEANS_SMALL },
+	{ "watches", MEANS_SMALL },
 };
 
 static enum meaning meaning_of(const ProtobufCFieldDescriptor *f)
