@@ -455,9 +455,10 @@ static int check_together(struct run_options *o, char *problem)
 	if (!o->argv && !o->explain)
 		return run_fail(problem, -EINVAL,
 				"no command: write gofer run [OPTION]... -- COMMAND [ARGUMENT]...");
-	if (o->json && !o->explain)
+	if (o->json && !o->explain && !o->stats)
 		return run_fail(problem, -EINVAL,
-				"--json goes with --explain; --json-status-fd N reports on a run");
+				"--json goes with --explain or --stats; --json-status-fd N reports "
+				"on a run");
 	return 0;
 }
 

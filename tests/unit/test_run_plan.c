@@ -154,7 +154,8 @@ Test(run_options, refusals_word_for_word)
 		"layer pid is in both --require and --without: keep one");
 	refused("--require net --net host x", "--require net and --net host: keep one");
 	refused("--confine lax x", "--confine lax: expected strict or best-effort");
-	refused("--json x", "--json goes with --explain; --json-status-fd N reports on a run");
+	refused("--json x",
+		"--json goes with --explain or --stats; --json-status-fd N reports on a run");
 }
 
 /* ---- plans ---- */
