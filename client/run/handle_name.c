@@ -173,12 +173,15 @@ static int unnamed_place(struct call *c, int fd, struct gofer_place **ret_place)
 {
 	char link[PROC_PATH_MAX];
 	struct object_id id;
+	struct stat st;
 	int r;
 
 	call_proc_path(c, fd, link);
-	r = view_identify(AT_FDCWD, link, 0, &id, NULL);
+	r = view_identify(AT_FDCWD, link, 0, &id, &st);
 	if (r < 0)
 		return r == -ENOENT ? -EBADF : r;
+	if (S_ISDIR(st.st_mode))
+		return -EPERM;
 	*ret_place = objects_get(&c->sv->unnamed, &id);
 	return *ret_place ? 0 : -ENOENT;
 }
