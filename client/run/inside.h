@@ -41,8 +41,6 @@ int mounts_build(const struct run_plan *plan, char problem[static RUN_PROBLEM_MA
 
 /* ---- landlock.c ---- */
 
-/* The kernel's version, or -errno. */
-int run_landlock_abi(void);
 /* Puts the caller into the program's domain. no_new_privs is set already. */
 int run_landlock(const struct run_plan *plan, char problem[static RUN_PROBLEM_MAX]);
 

@@ -7,7 +7,6 @@
  * domain that opened them, so that a file handed in can be written and truncated all the same.
  *
  * Rights add up along a path: what is granted on "/" holds for all that is mounted below, also from /proc and /dev.
- * Definitions of newer kernels are spelled out: the headers of the build machine may be older than the kernel.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,42 +14,7 @@
 #include <sys/syscall.h>
 
 #include "client/run/inside.h"
-
-enum {
-	ABI_REFER = 2,
-	ABI_TRUNCATE = 3,
-	ABI_IOCTL = 5,
-	ABI_SCOPE = 6,
-};
-
-#define CREATE_RULESET_VERSION 1U
-#define RULE_PATH_BENEATH 1
-
-#define FS_EXECUTE (1ULL << 0)
-#define FS_WRITE_FILE (1ULL << 1)
-#define FS_READ_FILE (1ULL << 2)
-#define FS_READ_DIR (1ULL << 3)
-#define FS_ALL_V1 ((1ULL << 13) - 1)
-#define FS_REFER (1ULL << 13)
-#define FS_TRUNCATE (1ULL << 14)
-#define FS_IOCTL_DEV (1ULL << 15)
-#define SCOPE_ALL 3ULL /* abstract Unix sockets, signals */
-
-struct ruleset_attr {
-	uint64_t fs, net, scoped;
-};
-
-struct path_beneath_attr {
-	uint64_t allowed;
-	int32_t parent_fd;
-} __attribute__((packed));
-
-int run_landlock_abi(void)
-{
-	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, CREATE_RULESET_VERSION);
-
-	return abi < 0 ? -errno : (int)abi;
-}
+#include "common/landlock.h"
 
 static int grant(int ruleset, const char *path, uint64_t rights)
 {
@@ -99,7 +63,7 @@ int run_landlock(const struct run_plan *plan, char problem[static RUN_PROBLEM_MA
 	size_t size = sizeof(attr.fs);
 	const char *native = NULL;
 	_cleanup_fd_ int ruleset = -EBADF;
-	int abi = run_landlock_abi(), r;
+	int abi = landlock_abi(), r;
 
 	if (abi < 0)
 		return run_fail(problem, abi, "Landlock: %s", strerror(-abi));

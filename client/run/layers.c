@@ -21,6 +21,7 @@
 
 #include "client/run/inside.h"
 #include "client/run/plan.h"
+#include "common/landlock.h"
 #include "common/sys.h"
 
 static const struct {
@@ -296,7 +297,7 @@ static void probe_seccomp(struct run_layer_state *s)
 
 static void probe_landlock(struct run_layer_state *s)
 {
-	int abi = run_landlock_abi();
+	int abi = landlock_abi();
 
 	s->holds = abi >= 1;
 	s->error = abi < 0 ? abi : 0;

@@ -150,12 +150,15 @@ static int make_socket(int dirfd, int *ret_fd)
 static int make_partners(struct ground *g, int dirfd, const char *name, unsigned depth,
 			 const char *outside)
 {
-	char partner[32], target[256] = "";
+	char partner[32], target[256];
+	size_t up = 0;
 	int r;
 
-	for (unsigned i = 0; i <= depth; i++)
-		strcat(target, "../");
-	strcat(target, outside);
+	for (unsigned i = 0; i <= depth && up < sizeof(target); i++)
+		up += (size_t)snprintf(target + up, sizeof(target) - up, "../");
+	if (up >= sizeof(target) ||
+	    snprintf(target + up, sizeof(target) - up, "%s", outside) >= (int)(sizeof(target) - up))
+		return -ENAMETOOLONG;
 	snprintf(partner, sizeof(partner), "%s.rel", name);
 	if (symlinkat(target, dirfd, partner) < 0)
 		return -errno;
