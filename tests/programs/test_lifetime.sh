@@ -11,7 +11,8 @@ processes() { grep -laFf "$T/marker" /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2
 	grep -q '^State:.[ZX]' "/proc/$p/status" 2>/dev/null || echo "$p"; done; }
 gone() { # what, pid: when it is gone, everything is
 	local pids end=$((SECONDS + 10))
-	while pids=$(processes) && [[ -n $pids ]] && ((SECONDS < end)); do timeout 1 tail --pid="${pids%%$'\n'*}" -s 0.02 -f /dev/null; done
+	# What vanishes while it is looked at makes the look fail: that is no reason to stop waiting.
+	while pids=$(processes); [[ -n $pids ]] && ((SECONDS < end)); do timeout 1 tail --pid="${pids%%$'\n'*}" -s 0.02 -f /dev/null; done
 	if [[ -z $pids ]]; then ok "$1"; else
 		bad "$1: left: $(for p in $pids; do tr '\0' ' ' <"/proc/$p/cmdline"; done)"
 		kill -KILL $pids
