@@ -36,6 +36,11 @@ static struct subject_tally *tally_of(const struct player *p)
 	return &p->race->shared->tally.subjects[p->round.subject];
 }
 
+static bool is_twin(const struct player *p)
+{
+	return p->round.subject + 1 == p->race->n_subjects;
+}
+
 /* ---- one request and its answer ---- */
 
 static bool choose(struct player *p, struct op *op)
@@ -78,7 +83,7 @@ static void note_escape(struct player *p, const struct op *op, const char *words
 
 static void found(const struct player *p)
 {
-	if (p->round.subject + 1 < p->race->n_subjects)
+	if (!is_twin(p))
 		tally_found(&p->race->shared->tally);
 }
 
@@ -91,6 +96,9 @@ static bool take_answer(struct player *p, const struct op *op, int result,
 	struct rpc_tally *rpc = &t->rpcs[op->rpc->index];
 	char words[120];
 
+	/* The twin does not know what it promises. Where that breaks the protocol, the round is over for this player. */
+	if (result == -ENOTCONN && is_twin(p))
+		return false;
 	if (result == -ENOTCONN || result == -ETIMEDOUT) {
 		char what[420];
 
@@ -98,7 +106,7 @@ static bool take_answer(struct player *p, const struct op *op, int result,
 		if (!tally->failed++)
 			snprintf(tally->failure, sizeof(tally->failure), "%.20s: %.200s: %s",
 				 p->race->subjects[p->round.subject].label, what,
-				 result == -ETIMEDOUT ? "no answer" : "the session ended");
+				 result == -ETIMEDOUT ? "no answer" : gofer_message());
 		return false;
 	}
 	rpc->ops++;
@@ -348,11 +356,37 @@ static void place(struct player *p)
 		pin(worker, cpu);
 }
 
+static int attach(struct player *p, size_t subject)
+{
+	struct client *c = &p->clients[subject];
+	int r = client_open(c, &p->race->subjects[subject]);
+
+	p->race->shared->workers[subject][p->role] = c->worker;
+	p->clocks[subject] = CLOCK_MONOTONIC;
+	if (c->worker)
+		(void)clock_getcpuclockid(c->worker, &p->clocks[subject]);
+	return r;
+}
+
 static int enter(struct player *p)
 {
+	struct client *c = &p->clients[p->round.subject];
+	struct tally *t = &p->race->shared->tally;
+	int r = 0;
+
 	if (p->role == ROLE_OUTSIDE)
 		return 0;
-	return client_enter(&p->clients[p->round.subject], p->round.tree);
+	if (is_twin(p) && gofer_session_status(c->session) == -ENOTCONN) {
+		client_close(c);
+		r = attach(p, p->round.subject);
+	}
+	if (r == 0)
+		r = client_enter(c, p->round.tree);
+	if (r < 0 && !t->failed++)
+		snprintf(t->failure, sizeof(t->failure),
+			 "%.20s: a client cannot enter the tree: %s",
+			 p->race->subjects[p->round.subject].label, strerror(-r));
+	return r;
 }
 
 int player_main(struct race *race, enum role role, int sock)
@@ -365,13 +399,8 @@ int player_main(struct race *race, enum role role, int sock)
 	struct player *p = &player;
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < race->n_subjects && p->role != ROLE_OUTSIDE; i++) {
-		r = client_open(&p->clients[i], &race->subjects[i]);
-		race->shared->workers[i][p->role] = p->clients[i].worker;
-		p->clocks[i] = CLOCK_MONOTONIC;
-		if (p->clients[i].worker)
-			(void)clock_getcpuclockid(p->clients[i].worker, &p->clocks[i]);
-	}
+	for (size_t i = 0; r == 0 && i < race->n_subjects && p->role != ROLE_OUTSIDE; i++)
+		r = attach(p, i);
 	if (r < 0) {
 		if (!race->shared->tally.failed++)
 			snprintf(race->shared->tally.failure, sizeof(race->shared->tally.failure),

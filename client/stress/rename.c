@@ -285,11 +285,13 @@ static void run_rounds(struct race *race)
 	uint64_t length = race->stress->ops ? ROUND_MS : race->stress->time_ns / 1000000 / cycle;
 	uint64_t begin = race->shared->tally.begin_ns = now_ns();
 	struct round round = { 0 };
+	int r;
 
 	length = MAX(MIN(length, (uint64_t)ROUND_MS), (uint64_t)ROUND_MIN_MS) * 1000000;
 	if (await_players(race) < 0)
 		return;
 	while (!done(race, begin, &round)) {
+		struct tally *t = &race->shared->tally;
 		unsigned n = round.number++, twin = (unsigned)race->n_subjects - 1;
 		/* In the end only those who have not shown enough yet. */
 		bool behind = enough(race, begin, &round);
@@ -297,9 +299,11 @@ static void run_rounds(struct race *race)
 		round.subject = behind ? twin : n % race->n_subjects;
 		round.attacker = n / race->n_subjects % ATTACKER_COUNT;
 		round.tree = n / race->n_subjects / ATTACKER_COUNT % TREE_COUNT;
-		if (run_round(race, &round, begin,
-			      round.subject == twin && !behind ? length / TWIN_SHARE : length) < 0)
-			break;
+		r = run_round(race, &round, begin,
+			      round.subject == twin && !behind ? length / TWIN_SHARE : length);
+		if (r < 0 && !t->failed++)
+			snprintf(t->failure, sizeof(t->failure), "a round cannot be played: %s",
+				 strerror(-r));
 	}
 	race->stress->run_ns = now_ns() - begin;
 	if (race->stress->progress)

@@ -536,7 +536,7 @@ Test(run_layers, names)
 
 	for (int i = 0; i < RUN_LAYERS; i++) {
 		cr_assert_eq(run_layer_find(run_layer_name((enum run_layer)i), &layer), 0);
-		cr_assert_eq(layer, i);
+		cr_assert_eq(layer, (enum run_layer)i);
 	}
 	cr_assert_eq(run_layer_find("", &layer), -ENOENT);
 	cr_assert_eq(run_layer_find("mounts", &layer), -ENOENT);
