@@ -69,6 +69,7 @@ struct supervisor {
 	/* By filesystem: the mount that its donated descriptors lie in; 0 until one was seen. */
 	_Atomic uint64_t donated_mount[256];
 	uint64_t *view_mount; /* of each volume, as the sandbox sees it */
+	uint32_t *volume_fs;  /* of each volume, the filesystem's number in the session */
 	_Atomic uint64_t calls[CALL_MAX_NR], continued[CALL_MAX_NR], failed[CALL_MAX_NR],
 		nanoseconds[CALL_MAX_NR];
 };
@@ -81,6 +82,7 @@ struct call {
 	int nr;
 	const uint64_t *args;
 	bool may_continue;     /* without the mount namespace: what may still be let through */
+	bool verbatim;         /* openat2 resolves names of /proc as it says itself */
 	const char *path, *to; /* for --audit */
 };
 
@@ -160,12 +162,24 @@ int64_t call_descriptor(struct call *c, int fd);
 /* A call that led to `path` in /proc or /dev. flags: open(2)'s, of calls that open. */
 int64_t call_foreign(struct call *c, const char *path, int flags);
 
-/* ---- change.c: changes through descriptors ---- */
+/* ---- procfs.c: names that a process has for what it holds ---- */
 
 /* The number, where the path is one of the names that a process has for its own descriptors; else -1. */
 int call_own_descriptor(const struct call *c, const char *path);
+/* Whether the path goes on behind such a name ("/proc/self/fd/5/x", "/proc/self/cwd/x"): p starts there then, with what follows. */
+bool call_begins_at_own(const struct call *c, struct path_arg *p);
+/* A path that is relative to a directory of /proc or /dev becomes the absolute one. */
+int call_join_foreign(const struct call *c, struct path_arg *p);
+/* The path of a regular file that the server donated; *ret_id identifies it. -ENOENT: it is none, or has no name. */
+int call_donated_name(struct call *c, int number, char path[static PATH_MAX],
+		      struct object_id *ret_id);
+
+/* ---- change.c: changes through descriptors ---- */
+
 /* Whether descriptors of this mount come from the server. */
 bool call_is_donated(const struct call *c, uint64_t mount);
+/* And those of one volume, by its number in the plan. */
+bool call_is_donated_by(const struct call *c, uint64_t mount, size_t volume);
 /* Whether it is one of the view's volumes. */
 bool call_is_view(const struct call *c, uint64_t mount);
 /* Pipes, sockets, and files without a name (memfd, deleted): of no volume and of nobody else. */

@@ -31,78 +31,22 @@
 
 /* ---- what a descriptor is of ---- */
 
-/* Digits and nothing else behind `prefix`; -1. */
-static int number_behind(const char *path, const char *prefix)
-{
-	size_t n = strlen(prefix), digits;
-
-	if (strncmp(path, prefix, n) != 0)
-		return -1;
-	digits = strspn(path + n, "0123456789");
-	return digits && digits < 10 && !path[n + digits] ? (int)strtol(path + n, NULL, 10) : -1;
-}
-
-/* The caller's process as its own namespace numbers it, which is how it names itself in /proc. */
-static long own_number(const struct call *c)
-{
-	char path[PROC_PATH_MAX], text[8192];
-	_cleanup_fd_ int fd = -EBADF;
-	const char *line, *end;
-	ssize_t n;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", c->tid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	if (n <= 0)
-		return -1;
-	text[n] = '\0';
-	line = strstr(text, "\nNStgid:");
-	end = line ? strchr(line + 1, '\n') : NULL;
-	if (!end)
-		return -1;
-	while (end > line && end[-1] >= '0' && end[-1] <= '9')
-		end--;
-	return strtol(end, NULL, 10);
-}
-
-/* "/proc/PID/fd/N" of the caller's own. */
-static int behind_own_number(const struct call *c, const char *path)
-{
-	const char *proc = RUN_NATIVE_PROC "/";
-	char *end;
-	long pid;
-
-	if (strncmp(path, proc, strlen(proc)) != 0)
-		return -1;
-	path += strlen(proc);
-	if (path[0] < '1' || path[0] > '9')
-		return -1;
-	pid = strtol(path, &end, 10);
-	return strncmp(end, "/fd/", 4) == 0 && pid == own_number(c) ? number_behind(end, "/fd/")
-								    : -1;
-}
-
-int call_own_descriptor(const struct call *c, const char *path)
-{
-	static const char *const std[] = { "/dev/stdin", "/dev/stdout", "/dev/stderr" };
-	static const char *const prefixes[] = { "/proc/self/fd/", "/proc/thread-self/fd/",
-						"/dev/fd/" };
-	int fd = -1;
-
-	for (size_t i = 0; i < ARRAY_SIZE(std); i++)
-		if (strcmp(path, std[i]) == 0)
-			return (int)i;
-	for (size_t i = 0; fd < 0 && i < ARRAY_SIZE(prefixes); i++)
-		fd = number_behind(path, prefixes[i]);
-	return fd < 0 ? behind_own_number(c, path) : fd;
-}
-
 bool call_is_donated(const struct call *c, uint64_t mount)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(c->sv->donated_mount); i++)
 		if (atomic_load_explicit(&c->sv->donated_mount[i], memory_order_relaxed) == mount)
 			return mount != 0;
 	return false;
+}
+
+bool call_is_donated_by(const struct call *c, uint64_t mount, size_t volume)
+{
+	const struct supervisor *sv = c->sv;
+
+	return mount != 0 &&
+	       atomic_load_explicit(
+		       &sv->donated_mount[sv->volume_fs[volume] % ARRAY_SIZE(sv->donated_mount)],
+		       memory_order_relaxed) == mount;
 }
 
 /* Without a view of its own these are the host's mounts in which the volumes lie. */
@@ -293,6 +237,51 @@ bool call_changes(int nr)
 	}
 }
 
+/* Whether it is the name itself that is to be changed: a link of procfs, which has an owner and times of its own. */
+static bool means_the_link(const struct call *c)
+{
+	switch (c->nr) {
+	case SYS_lchown:
+	case SYS_lsetxattr:
+	case SYS_lremovexattr:
+		return true;
+	case SYS_fchownat:
+		return c->args[4] & AT_SYMLINK_NOFOLLOW;
+	case SYS_fchmodat2:
+	case SYS_utimensat:
+		return c->args[3] & AT_SYMLINK_NOFOLLOW;
+	case SYS_setxattrat:
+	case SYS_removexattrat:
+		return c->args[2] & AT_SYMLINK_NOFOLLOW;
+	default:
+		return false;
+	}
+}
+
+/* Such a link belongs to the process, who can change nothing of it that lasts. */
+static int64_t change_link(const struct call *c)
+{
+	const struct run_plan *plan = c->sv->plan;
+	bool at = c->nr == SYS_fchownat;
+	uid_t uid = (uid_t)c->args[at ? 2 : 1];
+	gid_t gid = (gid_t)c->args[at ? 3 : 2];
+
+	switch (c->nr) {
+	case SYS_lchown:
+	case SYS_fchownat:
+		return (uid == (uid_t)-1 || uid == plan->uid) &&
+				       (gid == (gid_t)-1 || gid == plan->gid)
+			       ? 0
+			       : -EPERM;
+	case SYS_fchmodat2:
+		return -EOPNOTSUPP;
+	case SYS_utimensat:
+		return 0;
+	default:
+		return -EPERM;
+	}
+}
+
 static bool takes_dirfd(int nr)
 {
 	return nr == SYS_fchmodat || nr == SYS_fchmodat2 || nr == SYS_fchownat ||
@@ -313,6 +302,8 @@ int64_t call_change(struct call *c)
 	/* Nothing else of /proc and /dev is the program's to change. */
 	if (number < 0)
 		return -EPERM;
+	if (c->path && c->path[0] && means_the_link(c))
+		return change_link(c);
 	r = take_changeable(c, number, &fd);
 	if (r < 0)
 		return r;

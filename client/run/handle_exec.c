@@ -84,7 +84,7 @@ static void foresee(struct call *c, const struct path_arg *p)
 	ssize_t n;
 
 	call_proc_path(c, AT_FDCWD, link);
-	if (!p->dir)
+	if (!p->dir || p->dirfd != AT_FDCWD)
 		return;
 	n = readlink(link, path, sizeof(path));
 	if (n >= 0 && (size_t)n + strlen(p->text) < PATH_MAX - NAME_MAX)

@@ -168,8 +168,28 @@ int64_t supervise_renameat2(struct call *c)
 	return do_rename(c, c->args[0], c->args[1], c->args[2], c->args[3], (unsigned)c->args[4]);
 }
 
-/* The place of an unnamed file (O_TMPFILE) that the caller has open as `fd`. */
-static int unnamed_place(struct call *c, int fd, struct gofer_place **ret_place)
+/* The place of a file that has a name. */
+static int named_place(struct call *c, int fd, struct gofer_place **ret_place)
+{
+	struct gofer_opened opened;
+	struct object_id id;
+	char path[PATH_MAX];
+	int r = call_donated_name(c, fd, path, &id);
+
+	if (r == 0)
+		r = gofer_open_descriptor(c->w->view, path, O_PATH | O_NOFOLLOW, 0, &opened);
+	if (r < 0)
+		return r;
+	if (opened.st.st_dev != id.dev || opened.st.st_ino != id.ino) {
+		gofer_place_unref(opened.place);
+		return -ENOENT;
+	}
+	*ret_place = opened.place;
+	return 0;
+}
+
+/* The place of a file that the caller has open as `fd`: one that it made without a name (O_TMPFILE), or one that has some. */
+static int open_place(struct call *c, int fd, struct gofer_place **ret_place)
 {
 	char link[PROC_PATH_MAX];
 	struct object_id id;
@@ -183,13 +203,13 @@ static int unnamed_place(struct call *c, int fd, struct gofer_place **ret_place)
 	if (S_ISDIR(st.st_mode))
 		return -EPERM;
 	*ret_place = objects_get(&c->sv->unnamed, &id);
-	return *ret_place ? 0 : -ENOENT;
+	return *ret_place ? 0 : named_place(c, fd, ret_place);
 }
 
-static int64_t link_unnamed(struct call *c, int fd, struct path_arg *to)
+static int64_t link_descriptor(struct call *c, int fd, struct path_arg *to)
 {
 	struct gofer_place *place;
-	int r = unnamed_place(c, fd, &place);
+	int r = open_place(c, fd, &place);
 
 	if (r < 0)
 		return r;
@@ -211,11 +231,11 @@ static int64_t do_link(struct call *c, uint64_t from_fd, uint64_t from, uint64_t
 	if (r < 0)
 		return r;
 	if (!a->text[0])
-		return link_unnamed(c, a->dirfd, b);
+		return link_descriptor(c, a->dirfd, b);
 	/* How O_TMPFILE files get their names without a privilege: open(2). */
 	fd = call_own_descriptor(c, a->text);
 	if ((flags & AT_SYMLINK_FOLLOW) && fd >= 0)
-		return link_unnamed(c, fd, b);
+		return link_descriptor(c, fd, b);
 	r = gofer_linkat(c->w->view, a->dir, a->text, b->dir, b->text, flags & AT_SYMLINK_FOLLOW);
 	if (r == -EROFS)
 		r = call_read_only(c, a, flags & AT_SYMLINK_FOLLOW ? 0 : CALL_NOFOLLOW);

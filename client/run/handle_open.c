@@ -432,6 +432,7 @@ int64_t supervise_openat2(struct call *c)
 		    (RESOLVE_BENEATH | RESOLVE_IN_ROOT))
 		return -EINVAL;
 	/* Magic links are only the kernel's, who sees the flag as well. */
+	c->verbatim = how.resolve;
 	return do_open(c, (int)c->args[0], c->args[1], (int)how.flags, (mode_t)how.mode,
 		       how.resolve & ~(uint64_t)RESOLVE_NO_MAGICLINKS);
 }

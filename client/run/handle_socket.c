@@ -69,20 +69,35 @@ static int domain_of(int sock)
 
 /* ---- bind ---- */
 
-static int64_t bind_pathname(struct call *c, int sock, const union address *a, socklen_t len)
+/* "/proc/self/fd/N/name" is how a path that is longer than an address gets into one: it begins at that descriptor then. */
+static socklen_t shorten(struct sockaddr_un *un, const struct path_arg *p, socklen_t len)
+{
+	size_t n = strlen(p->text);
+
+	if (p->dirfd == AT_FDCWD || n >= sizeof(un->sun_path))
+		return len;
+	memcpy(un->sun_path, p->text, n + 1);
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + 1);
+}
+
+static int64_t bind_pathname(struct call *c, int sock, union address *a, socklen_t len)
 {
 	_cleanup_fd_ int cwd = -EBADF;
 	char link[PROC_PATH_MAX];
 	struct timespec begun;
 	struct path_arg *p;
 	mode_t mask;
+	bool known;
 	int r;
 
 	if (len > sizeof(a->un))
 		return -EINVAL;
 	if (!call_caged(c))
 		return -EOPNOTSUPP;
-	call_proc_path(c, AT_FDCWD, link);
+	known = call_path_text(c, c->w->text, &p) == 0;
+	if (known)
+		len = shorten(&a->un, p, len);
+	call_proc_path(c, known ? p->dirfd : AT_FDCWD, link);
 	cwd = open(link, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	mask = call_umask(c);
 	/* Until here the number may have become another process's. */
@@ -90,7 +105,7 @@ static int64_t bind_pathname(struct call *c, int sock, const union address *a, s
 		return -ENOENT;
 	call_begin_making(&begun);
 	r = cage_bind(c->sv->cage, sock, cwd, mask, &a->un, len);
-	if (r == 0 && call_path_text(c, c->w->text, &p) == 0)
+	if (r == 0 && known)
 		call_made(c, p->text, S_IFSOCK, &begun, &c->sv->sockets);
 	return r;
 }
@@ -165,6 +180,18 @@ static int64_t start(struct call *c, const struct slow_work *work)
 	return slow_call(c, heap);
 }
 
+/* To a socket that the program made itself. Takes inode. */
+static int64_t connect_own(struct call *c, struct slow_work *work, int inode, const struct stat *st)
+{
+	if (!S_ISSOCK(st->st_mode) || !call_has_made(inode, &c->sv->sockets)) {
+		fd_close(inode);
+		fd_close(work->fd);
+		return -ECONNREFUSED;
+	}
+	work->inode = inode;
+	return start(c, work);
+}
+
 static int64_t connect_pathname(struct call *c, int sock, const char *path)
 {
 	struct slow_work work = {
@@ -172,9 +199,18 @@ static int64_t connect_pathname(struct call *c, int sock, const char *path)
 	};
 	struct path_arg *p;
 	struct stat st;
-	int r, inode;
+	int r, inode, number;
 
 	r = call_path_text(c, path, &p);
+	number = r == 0 && call_caged(c) ? call_own_descriptor(c, p->text) : -1;
+	if (number >= 0) {
+		r = call_take_fd(c, number, &inode);
+		if (r < 0 || fstat(inode, &st) < 0) {
+			fd_close(sock);
+			return r == 0 ? -errno : r == -EBADF ? -ENOENT : r;
+		}
+		return connect_own(c, &work, inode, &st);
+	}
 	/* The server connects it where the volume allows special files. */
 	if (r == 0) {
 		r = gofer_connect(c->w->view, p->text, sock);
@@ -190,13 +226,7 @@ static int64_t connect_pathname(struct call *c, int sock, const char *path)
 		fd_close(sock);
 		return call_result(c, r);
 	}
-	if (!S_ISSOCK(st.st_mode) || !call_has_made(inode, &c->sv->sockets)) {
-		fd_close(inode);
-		fd_close(sock);
-		return -ECONNREFUSED;
-	}
-	work.inode = inode;
-	return start(c, &work);
+	return connect_own(c, &work, inode, &st);
 }
 
 int64_t supervise_connect(struct call *c)

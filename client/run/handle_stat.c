@@ -107,6 +107,17 @@ static bool is_no_link(struct call *c, const struct path_arg *p)
 	       !S_ISLNK(st.st_mode);
 }
 
+/* Links of /proc: the kernel knows a donated descriptor by the server's name for it. */
+static ssize_t read_foreign_link(struct call *c, size_t size)
+{
+	int number = call_caged(c) ? call_own_descriptor(c, gofer_foreign_path()) : -1;
+	struct object_id id;
+
+	if (number < 0 || call_donated_name(c, number, c->w->text, &id) < 0)
+		return -EREMOTE;
+	return (ssize_t)MIN(strlen(c->w->text), size);
+}
+
 static int64_t do_readlink(struct call *c, uint64_t dirfd, uint64_t path, uint64_t buf, int size)
 {
 	struct path_arg *p;
@@ -122,6 +133,8 @@ static int64_t do_readlink(struct call *c, uint64_t dirfd, uint64_t path, uint64
 	if (is_no_link(c, p))
 		return -EINVAL;
 	n = gofer_readlink(c->w->view, p->text, c->w->text, MIN((size_t)size, sizeof(c->w->text)));
+	if (n == -EREMOTE)
+		n = read_foreign_link(c, (size_t)size);
 	if (n < 0)
 		return call_result(c, (int)n);
 	r = call_write(c, buf, c->w->text, (size_t)n);

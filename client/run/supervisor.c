@@ -113,6 +113,9 @@ static int mount_all(struct supervisor *sv)
 	const struct run_plan *plan = sv->plan;
 	int r = gofer_namespace_new(&sv->ns);
 
+	sv->volume_fs = calloc(plan->n_volumes, sizeof(*sv->volume_fs));
+	if (r == 0 && !sv->volume_fs)
+		r = -ENOMEM;
 	for (size_t i = 0; r == 0 && i < plan->n_volumes; i++) {
 		/*
 		 * Of volumes that nobody changes, what was learnt is remembered. Never of those that the program may write: it
@@ -127,6 +130,8 @@ static int mount_all(struct supervisor *sv)
 		struct gofer_filesystem fs;
 
 		r = gofer_session_find_filesystem(sv->session, plan->volumes[i].name, &fs);
+		if (r == 0)
+			sv->volume_fs[i] = fs.fs_id;
 		if (r == 0)
 			r = gofer_mount(sv->ns, sv->session, fs.fs_id, plan->volumes[i].guest,
 					&options);
@@ -277,6 +282,7 @@ void supervisor_free(struct supervisor *sv)
 	}
 	free(sv->workers);
 	free(sv->view_mount);
+	free(sv->volume_fs);
 	objects_deinit(&sv->objects);
 	objects_deinit(&sv->unnamed);
 	id_set_deinit(&sv->fifos);

@@ -137,6 +137,30 @@ static int find_place(struct call *c, int dirfd, struct gofer_place **ret_place)
 	return r;
 }
 
+/* Where the path starts. Names that lead from /proc back to what the caller holds are replaced by what they stand for. */
+static int begin(struct call *c, struct path_arg *p)
+{
+	enum { HOPS = 3 };
+	int r = 0;
+
+	for (unsigned i = 0; i < HOPS; i++) {
+		bool own = p->text[0] == '/' && call_caged(c) && !c->verbatim &&
+			   call_begins_at_own(c, p);
+
+		if (p->text[0] == '/')
+			return 0;
+		r = find_place(c, p->dirfd, &p->dir);
+		if (r == -EBADF && own)
+			return -ENOENT;
+		if (r != CALL_FOREIGN || !call_caged(c) || c->verbatim)
+			return r;
+		r = call_join_foreign(c, p);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 int call_path(struct call *c, unsigned which, int dirfd, uint64_t address, bool empty,
 	      struct path_arg **ret_path)
 {
@@ -152,8 +176,8 @@ int call_path(struct call *c, unsigned which, int dirfd, uint64_t address, bool 
 		r = call_read_string(c, address, p->text, sizeof(p->text));
 	if (r == 0 && !p->text[0] && !empty)
 		r = -ENOENT;
-	if (r == 0 && p->text[0] && p->text[0] != '/')
-		r = find_place(c, dirfd, &p->dir);
+	if (r == 0 && p->text[0])
+		r = begin(c, p);
 	if (r >= 0 && !call_alive(c))
 		return -ESRCH;
 	if (which == 0)
@@ -172,15 +196,14 @@ int call_path(struct call *c, unsigned which, int dirfd, uint64_t address, bool 
 int call_path_text(struct call *c, const char *text, struct path_arg **ret_path)
 {
 	struct path_arg *p = &c->w->path[0];
-	int r = 0;
+	int r;
 
 	gofer_place_unref(p->dir);
 	p->dir = NULL;
 	p->dirfd = AT_FDCWD;
 	snprintf(p->text, sizeof(p->text), "%s", text);
 	c->path = p->text;
-	if (text[0] != '/')
-		r = find_place(c, AT_FDCWD, &p->dir);
+	r = begin(c, p);
 	if (p->dir)
 		gofer_fchdir(c->w->view, p->dir);
 	*ret_path = p;

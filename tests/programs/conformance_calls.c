@@ -151,6 +151,83 @@ static void path_descriptors(void)
 	CALL(readlinkat, f, "", buffer, 1);
 }
 
+/* Names of /proc that lead back to what the process holds, whole and as a beginning, absolute and from a descriptor of /proc. */
+static void names_of_proc(void)
+{
+	int f = CALL(open, "d/g", O_RDONLY, 0), d = CALL(open, "d", O_RDONLY | O_DIRECTORY, 0);
+	int fds = CALL(open, "/proc/self/fd", O_RDONLY | O_DIRECTORY, 0);
+	int proc = CALL(open, "/proc", O_PATH, 0), s = CALL(socket, AF_UNIX, SOCK_STREAM, 0);
+	char file[16], directory[16], path[64], whole[64], more[64];
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+
+	snprintf(file, sizeof(file), "%d", f);
+	snprintf(directory, sizeof(directory), "%d/g", d);
+	snprintf(whole, sizeof(whole), "/proc/self/fd/%d", f);
+	snprintf(more, sizeof(more), "/proc/%d/fd/%d/g", getpid(), d);
+	look_fd(CALL(openat, fds, file, O_RDWR, 0));
+	look_fd(CALL(openat, fds, directory, O_RDWR | O_APPEND, 0));
+	CALL(openat, fds, directory, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	look_fd(CALL(open, more, O_RDWR, 0));
+	CALL(open, "/proc/self/fd/99/g", O_RDONLY, 0);
+	CALL(openat, fds, "99", O_RDONLY, 0);
+	snprintf(path, sizeof(path), "self/fd/%d/new", d);
+	look_fd(CALL(openat, proc, path, O_WRONLY | O_CREAT | O_TRUNC, 0640));
+	snprintf(path, sizeof(path), "/dev/fd/%d/new", d);
+	CALL(rename, path, "/proc/self/cwd/d/newer");
+	CALL(mkdir, "/proc/thread-self/cwd/d/made", 0750);
+	look_list("/proc/self/cwd/d");
+	CALL(unlink, "/proc/self/cwd/d/newer");
+	CALL(rmdir, "/proc/self/cwd/d/made");
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/x", f);
+	CALL(open, path, O_RDONLY, 0);
+	CALL(mkdir, path, 0700);
+	CALL(chdir, "/proc/self/cwd/d");
+	look("g");
+	CALL(chdir, base);
+	for (int i = 0; i < 2; i++) {
+		int at = i ? AT_FDCWD : fds;
+		const char *name = i ? whole : file;
+
+		CALL(fchmodat, at, name, 0604);
+		CALL(fchmodat2, at, name, 0600, AT_SYMLINK_NOFOLLOW);
+		CALL(fchownat, at, name, getuid(), -1, 0);
+		CALL(fchownat, at, name, getuid(), -1, AT_SYMLINK_NOFOLLOW);
+		CALL(fchownat, at, name, getuid() + 1, -1, AT_SYMLINK_NOFOLLOW);
+		CALL(utimensat, at, name, NULL, 0);
+		CALL(utimensat, at, name, NULL, AT_SYMLINK_NOFOLLOW);
+		CALL(faccessat, at, name, R_OK);
+		CALL(linkat, at, name, AT_FDCWD, i ? "d/second" : "d/first", AT_SYMLINK_FOLLOW);
+		CALL(linkat, at, name, AT_FDCWD, "d/third", 0);
+		look("d/g");
+		memset(buffer, 0, sizeof(buffer));
+		CALL(readlinkat, at, name, buffer, sizeof(buffer));
+		say("  %s", relative(buffer));
+	}
+	CALL(lchown, whole, -1, getgid());
+	CALL(lsetxattr, whole, "user.a", "1", 1L, 0);
+	CALL(truncate, whole, 1L);
+	CALL(rename, "d/g", "e/g");
+	memset(buffer, 0, sizeof(buffer));
+	CALL(readlink, whole, buffer, sizeof(buffer));
+	say("  %s", relative(buffer));
+	CALL(unlink, "e/g"), CALL(unlink, "d/first"), CALL(unlink, "d/second");
+	memset(buffer, 0, sizeof(buffer));
+	CALL(readlink, whole, buffer, sizeof(buffer));
+	say("  %s", relative(buffer));
+	CALL(linkat, AT_FDCWD, whole, AT_FDCWD, "d/again", AT_SYMLINK_FOLLOW);
+	/* A socket's path that is too long for its address. */
+	snprintf(un.sun_path, sizeof(un.sun_path), "/proc/self/fd/%d/socket", d);
+	CALL(bind, s, &un, sizeof(un));
+	CALL(listen, s, 1);
+	look("d/socket");
+	CALL(connect, CALL(socket, AF_UNIX, SOCK_STREAM, 0), &un, sizeof(un));
+	f = CALL(open, "d/socket", O_PATH, 0);
+	snprintf(un.sun_path, sizeof(un.sun_path), "/proc/self/fd/%d", f);
+	CALL(connect, CALL(socket, AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0), &un, sizeof(un));
+	CALL(unlink, "d/socket");
+	look_list("d");
+}
+
 /* ---- what stays and what goes ---- */
 
 static void unnamed(void)
@@ -915,20 +992,11 @@ static const struct {
 	{                   \
 #name, name \
 	}
-	S(dirfd_relative),
-	S(path_descriptors),
-	S(unnamed),
-	S(unlinked_but_open),
-	S(directories_that_move),
-	S(masks),
-	S(permissions),
-	S(listings),
-	S(memory),
-	S(long_paths),
-	S(times),
-	S(statx_masks),
-	S(extended_attributes),
-	S(descriptors),
+	S(dirfd_relative), S(path_descriptors),    S(names_of_proc),
+	S(unnamed),        S(unlinked_but_open),   S(directories_that_move),
+	S(masks),          S(permissions),         S(listings),
+	S(memory),         S(long_paths),          S(times),
+	S(statx_masks),    S(extended_attributes), S(descriptors),
 	S(watching),
 };
 
