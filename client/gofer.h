@@ -321,7 +321,7 @@ int gofer_setxattr(struct gofer_namespace *ns, const char *path, const char *nam
 ssize_t gofer_listxattr(struct gofer_namespace *ns, const char *path, char *list, size_t size,
 			int flags);
 int gofer_removexattr(struct gofer_namespace *ns, const char *path, const char *name, int flags);
-/* Connects `sock` (a Unix socket of the caller's) to the socket at path. */
+/* Connects `sock` (a Unix socket of the caller's) to the socket at path. -EAGAIN: the listener's queue is full; nobody waits for it. */
 int gofer_connect(struct gofer_namespace *ns, const char *path, int sock);
 
 /* Directories, a frame's worth of entries per RPC, with attributes. Mount points inside appear as directories. */

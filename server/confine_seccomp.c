@@ -251,6 +251,11 @@ static int add_by_arguments(scmp_filter_ctx ctx)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2,
 				     SCMP_A1(SCMP_CMP_EQ, SOL_SOCKET),
 				     SCMP_A2(SCMP_CMP_EQ, SO_RCVTIMEO));
+	/* Connect waits for nobody. */
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2,
+				     SCMP_A1(SCMP_CMP_EQ, SOL_SOCKET),
+				     SCMP_A2(SCMP_CMP_EQ, SO_SNDTIMEO));
 	/* Names of anonymous memory, from malloc and the sanitizers; older kernels do not know it
 	 * either. */
 	if (r == 0)

@@ -227,8 +227,8 @@ int view_identify(int dirfd, const char *path, int flags, struct object_id *ret_
 
 /*
  * Runs work(data) in a thread of its own, which answers with its result: 0 or more is a descriptor to be installed (with
- * fd_flags >= 0) or the result. When the caller gets a signal meanwhile, the thread is interrupted (EINTR). Takes data (malloc'ed) and
- * fd (closed afterwards). CALL_SENT, or -EAGAIN when too many are under way.
+ * fd_flags >= 0) or the result. When the caller gets a signal meanwhile, the thread is interrupted (EINTR), and the call is restarted as
+ * the signal's handler says. Takes data (malloc'ed) and what it holds. CALL_SENT, or -EAGAIN when too many are under way.
  */
 struct slow_work {
 	int64_t (*work)(struct slow_work *work);
@@ -237,6 +237,9 @@ struct slow_work {
 	int fd_flags;  /* -1: the result is a number */
 	uint8_t data[128];
 	size_t len;
+	/* NULL: none. Of its own, because the worker's is used by others meanwhile. */
+	struct gofer_namespace *view;
+	char *path;
 };
 int64_t slow_call(struct call *c, struct slow_work *work);
 int slow_init(void);

@@ -14,7 +14,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "client/run/call.h"
 
@@ -156,13 +158,18 @@ static int type_of(int sock)
 	return getsockopt(sock, SOL_SOCKET, SO_TYPE, &type, &size) < 0 ? -errno : type;
 }
 
+static bool waits(int sock)
+{
+	return !(fcntl(sock, F_GETFL) & O_NONBLOCK);
+}
+
 static int64_t start(struct call *c, const struct slow_work *work)
 {
 	struct slow_work *heap;
 	int64_t r;
 
 	/* What does not wait needs no thread. */
-	if ((fcntl(work->fd, F_GETFL) & O_NONBLOCK) || type_of(work->fd) == SOCK_DGRAM) {
+	if (!waits(work->fd) || type_of(work->fd) == SOCK_DGRAM) {
 		struct slow_work here = *work;
 
 		r = here.work(&here);
@@ -192,6 +199,46 @@ static int64_t connect_own(struct call *c, struct slow_work *work, int inode, co
 	return start(c, work);
 }
 
+/*
+ * A listener of the host that has a full queue. The server does not wait for it: this thread does, and asks again, until the socket's own
+ * patience (SO_SNDTIMEO) ends.
+ */
+static int64_t connect_by_server(struct slow_work *w)
+{
+	static const struct timespec pause = { .tv_nsec = 20000000 };
+	struct timeval limit = { 0 };
+	socklen_t size = sizeof(limit);
+	uint64_t begun = call_clock(), nanoseconds;
+	int r;
+
+	(void)getsockopt(w->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, &size);
+	nanoseconds = (uint64_t)limit.tv_sec * 1000000000U + (uint64_t)limit.tv_usec * 1000U;
+	do {
+		if (nanosleep(&pause, NULL) < 0)
+			return -errno;
+		r = gofer_connect(w->view, w->path, w->fd);
+	} while (r == -EAGAIN && (!nanoseconds || call_clock() - begun < nanoseconds));
+	return r;
+}
+
+/* Takes the socket. */
+static int64_t wait_for_listener(struct call *c, const struct path_arg *p, int sock)
+{
+	struct slow_work work = {
+		.work = connect_by_server, .fd = sock, .inode = -EBADF, .fd_flags = -1
+	};
+
+	work.path = strdup(p->text);
+	if (work.path && gofer_namespace_view(c->sv->ns, &work.view) == 0) {
+		if (p->dir)
+			gofer_fchdir(work.view, p->dir);
+		return start(c, &work);
+	}
+	free(work.path);
+	fd_close(sock);
+	return -ENOMEM;
+}
+
 static int64_t connect_pathname(struct call *c, int sock, const char *path)
 {
 	struct slow_work work = {
@@ -214,6 +261,8 @@ static int64_t connect_pathname(struct call *c, int sock, const char *path)
 	/* The server connects it where the volume allows special files. */
 	if (r == 0) {
 		r = gofer_connect(c->w->view, p->text, sock);
+		if (r == -EAGAIN && waits(sock))
+			return wait_for_listener(c, p, sock);
 		if (r != -EPERM) {
 			fd_close(sock);
 			return call_result(c, r == -EREMOTE ? -ECONNREFUSED : r);

@@ -5,7 +5,7 @@
  * The caller's signals. A caller that waits for our answer is woken by a fatal signal only (WAIT_KILLABLE_RECV); the calls
  * here are among the few that a handled signal interrupts in Linux. So the thread that waits is watched by a second, which looks
  * every TICK whether the caller is gone or has a signal to take, and then interrupts the wait by a signal of our own: open(2) and connect(2)
- * return EINTR, which is the answer.
+ * return EINTR, which the caller's kernel is told as one of its own calls would tell it.
  */
 #include <errno.h>
 #include <signal.h>
@@ -15,6 +15,9 @@
 #include <time.h>
 
 #include "client/run/call.h"
+
+/* The kernel's own: it calls again after a handler with SA_RESTART, and makes EINTR of it after another. */
+#define ERESTARTSYS 512
 
 enum { SLOW_MAX = 256 };
 #define TICK_NS 20000000L
@@ -72,6 +75,15 @@ static bool interrupted(const struct job *job)
 	       ~mask_of(text, "\nSigBlk:\t");
 }
 
+static void work_free(struct slow_work *work)
+{
+	fd_close(work->fd);
+	fd_close(work->inode);
+	gofer_namespace_free(work->view);
+	free(work->path);
+	free(work);
+}
+
 static void *run_work(void *data)
 {
 	struct job *job = data;
@@ -119,7 +131,7 @@ static void wait_for(struct job *job, pthread_t thread)
 static void answer(struct job *job)
 {
 	struct call c = { .sv = job->sv, .id = job->id, .tid = job->tid };
-	int64_t result = job->result;
+	int64_t result = job->result == -EINTR ? -ERESTARTSYS : job->result;
 
 	if (result >= 0 && job->work->fd_flags >= 0) {
 		int fd = (int)result;
@@ -142,9 +154,7 @@ static void *watch(void *data)
 	else
 		job->result = -EAGAIN;
 	answer(job);
-	fd_close(job->work->fd);
-	fd_close(job->work->inode);
-	free(job->work);
+	work_free(job->work);
 	free(job->resp);
 	pthread_cond_destroy(&job->ended);
 	pthread_mutex_destroy(&job->lock);
@@ -184,8 +194,6 @@ int64_t slow_call(struct call *c, struct slow_work *work)
 	if (job)
 		free(job->resp);
 	free(job);
-	fd_close(work->fd);
-	fd_close(work->inode);
-	free(work);
+	work_free(work);
 	return -r;
 }

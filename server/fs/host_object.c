@@ -19,6 +19,7 @@
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/xattr.h>
 
@@ -189,6 +190,25 @@ int host_statfs(struct fs *fs, const struct fs_node *node, Gofer__StatFsReply *r
 	return 0;
 }
 
+/*
+ * connect(2) that waits no longer than the kernel's clock ticks for a listener whose queue is full: -EAGAIN. By the socket's own timeout,
+ * because O_NONBLOCK would be seen by whoever shares the socket.
+ */
+static int connect_now(int sock, const struct sockaddr_un *address)
+{
+	static const struct timeval now = { .tv_usec = 1 };
+	struct timeval before;
+	socklen_t len = sizeof(before);
+	int r;
+
+	if (getsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &before, &len) < 0 ||
+	    setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &now, sizeof(now)) < 0)
+		return -errno;
+	r = connect(sock, (const struct sockaddr *)address, sizeof(*address)) < 0 ? -errno : 0;
+	(void)setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &before, sizeof(before));
+	return r == -EINTR ? -EAGAIN : r;
+}
+
 int host_connect(struct fs *fs, const struct fs_node *node, int sock)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -209,9 +229,7 @@ int host_connect(struct fs *fs, const struct fs_node *node, int sock)
 		return -EAFNOSUPPORT;
 	/* For what is no socket the kernel asks for permission first, and then refuses. */
 	memcpy(address.sun_path, name.text, sizeof(name.text));
-	if (connect(sock, (const struct sockaddr *)&address, sizeof(address)) < 0)
-		return -errno;
-	return 0;
+	return connect_now(sock, &address);
 }
 
 int host_mkdir(struct fs *fs, const struct fs_node *dir, const char *name, mode_t mode)

@@ -96,7 +96,14 @@ static void storm(double seconds, int flags)
 	fprintf(stderr, "%lu rounds, %lu alarms\n", rounds, (unsigned long)alarms);
 }
 
-/* A child that opens a FIFO and waits there; `flags` of its handler. */
+static int handled = -1;
+
+static void on_user(int sig)
+{
+	must(write(handled, "", 1) == 1, "write");
+}
+
+/* A child that opens a FIFO and waits there; `flags` of its handler. The other end is opened only after the handler has run. */
 static void waiting_open(int flags, bool then_open)
 {
 	int ready[2], status, fd;
@@ -107,7 +114,10 @@ static void waiting_open(int flags, bool then_open)
 	fflush(stdout);
 	child = fork();
 	if (!child) {
-		handle(SIGUSR1, flags);
+		struct sigaction action = { .sa_handler = on_user, .sa_flags = flags };
+
+		handled = ready[1];
+		sigaction(SIGUSR1, &action, NULL);
 		must(write(ready[1], "", 1) == 1, "write");
 		fd = open("fifo", O_RDONLY);
 		_exit(fd < 0 ? errno : read(fd, &c, 1) == 1 ? 100 : 101);
@@ -129,12 +139,12 @@ static void waiting_open(int flags, bool then_open)
 		sched_yield();
 	}
 	kill(child, SIGUSR1);
-	if (then_open) {
-		fd = open("fifo", O_WRONLY);
-		must(fd >= 0 && write(fd, "x", 1) == 1, "fifo");
-		close(fd);
-	}
+	must(read(ready[0], &c, 1) == 1, "read");
+	/* For reading too: nobody may be waiting there. */
+	fd = then_open ? open("fifo", O_RDWR) : -1;
+	must(!then_open || (fd >= 0 && write(fd, "x", 1) == 1), "fifo");
 	waitpid(child, &status, 0);
+	close(fd);
 	if (WEXITSTATUS(status) < 100)
 		say("open of a FIFO, %s: %s", flags & SA_RESTART ? "SA_RESTART" : "no SA_RESTART",
 		    error_name(WEXITSTATUS(status)));

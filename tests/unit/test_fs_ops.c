@@ -695,11 +695,14 @@ FS_TEST(fs, S40_connect_reaches_the_socket_that_was_found_and_only_by_policy)
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int second = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct timeval hour = { .tv_sec = 3600 };
+	socklen_t len = sizeof(hour);
 	int inet = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s/tree/s", t->home);
 	cr_assert_eq(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
-	cr_assert_eq(listen(listener, 1), 0);
+	cr_assert_eq(listen(listener, 0), 0);
 	make_file(t, "f", "");
 	node = node_at_path(t, "s");
 	file = node_at_path(t, "f");
@@ -707,8 +710,16 @@ FS_TEST(fs, S40_connect_reaches_the_socket_that_was_found_and_only_by_policy)
 	t->fs.flags |= FS_SPECIAL;
 	cr_assert_eq(OPS(t)->connect(&t->fs, &file, client), -ECONNREFUSED);
 	cr_assert_eq(OPS(t)->connect(&t->fs, &node, inet), -EAFNOSUPPORT);
+	cr_assert_eq(setsockopt(second, SOL_SOCKET, SO_SNDTIMEO, &hour, sizeof(hour)), 0);
 	cr_assert_eq(OPS(t)->connect(&t->fs, &node, client), 0);
+	/* The queue is full now: nobody waits, and the socket is as it was. */
+	cr_assert_eq(OPS(t)->connect(&t->fs, &node, second), -EAGAIN);
+	cr_assert_eq(getsockopt(second, SOL_SOCKET, SO_SNDTIMEO, &hour, &len), 0);
+	cr_assert_eq(hour.tv_sec, 3600);
 	fd_close(accept(listener, NULL, NULL));
+	cr_assert_eq(OPS(t)->connect(&t->fs, &node, second), 0);
+	fd_close(accept(listener, NULL, NULL));
+	fd_close(second);
 	fd_close(listener);
 	fd_close(client);
 	fd_close(inet);
