@@ -206,7 +206,7 @@ static int connect_now(int sock, const struct sockaddr_un *address)
 		return -errno;
 	r = connect(sock, (const struct sockaddr *)address, sizeof(*address)) < 0 ? -errno : 0;
 	(void)setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &before, sizeof(before));
-	return r == -EINTR ? -EAGAIN : r;
+	return r;
 }
 
 int host_connect(struct fs *fs, const struct fs_node *node, int sock)
