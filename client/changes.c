@@ -126,9 +126,13 @@ static int change_two(struct path_call *c, struct gofer_namespace *ns, struct st
 	if (r == 0) {
 		r = lookup_init_at(&b, ns, to.dir, to.path);
 		if (r == -ENOENT) {
-			/* An empty second name: what is wrong with the first comes before it. */
-			int e = lookup_parent(&a, true);
+			/* An empty second name: what is wrong with the first comes before it. (rename(2) asks last
+			 * what a slash behind that means.) */
+			int e;
 
+			while (c->type == RPC_TYPE_Rename && a.len && a.path[a.len - 1] == '/')
+				a.len--;
+			e = lookup_parent(&a, true);
 			r = e < 0 ? e : r;
 		}
 	}

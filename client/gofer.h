@@ -266,6 +266,7 @@ struct gofer_opened {
  */
 int gofer_open_descriptor(struct gofer_namespace *ns, const char *path, int flags, mode_t mode,
 			  struct gofer_opened *ret_opened);
+/* pread(2), pwrite(2); of a FIFO whose descriptor is not here, read(2) that does not wait. */
 ssize_t gofer_pread(struct gofer_file *file, void *buf, size_t size, uint64_t offset);
 ssize_t gofer_pwrite(struct gofer_file *file, const void *buf, size_t size, uint64_t offset);
 /* With the file's own offset, as read(2), write(2), lseek(2) (SEEK_DATA and SEEK_HOLE too). */

@@ -60,6 +60,25 @@ static bool no_offset(const struct plan_op *p, const struct outcome *mine,
 	       kernels->error == ESPIPE;
 }
 
+/* Read gives what a FIFO has, as read(2): it has no offset. */
+static bool read_fifo(const struct plan_op *p, const struct outcome *mine,
+		      const struct outcome *kernels)
+{
+	return (unsigned)p->op.kind == PLAN_READ && (mine->error == 0 || mine->error == EAGAIN) &&
+	       kernels->error == ESPIPE;
+}
+
+/* "/.." is the root, which the client knows without asking; the kernel asks whether the root may be searched. */
+static bool root_not_searched(const struct plan_op *p, const struct outcome *mine,
+			      const struct outcome *kernels)
+{
+	static const char up[] = "/..";
+
+	return kernels->error == EACCES && mine->error != EACCES &&
+	       (strncmp(p->op.path, up, strlen(up)) == 0 ||
+		strncmp(p->op.path, up + 1, strlen(up + 1)) == 0);
+}
+
 /* Write by a handle with APPEND is write(2), which a FIFO takes; pwrite(2) it refuses. */
 static bool append_fifo(const struct plan_op *p, const struct outcome *mine,
 			const struct outcome *kernels)
@@ -83,6 +102,9 @@ static struct {
 	{ "read and write: EBADF for a file not open for that, before ESPIPE for a FIFO", no_offset,
 	  0 },
 	{ "write to a FIFO opened with O_APPEND: done, not ESPIPE", append_fifo, 0 },
+	{ "read of a FIFO: done, not ESPIPE", read_fifo, 0 },
+	{ "\"..\" of the root: not EACCES where the root may not be searched", root_not_searched,
+	  0 },
 };
 
 /* ---- the user ---- */

@@ -134,6 +134,20 @@ Test(namespace, the_current_directory_is_a_place_not_a_text)
 	end(w);
 }
 
+/* As in Linux: rename(2) asks for the names before it asks what a slash behind one means; link(2) looks its source up first. */
+Test(namespace, an_empty_second_name_is_told_after_what_comes_first)
+{
+	struct world *w = begin_mounted();
+
+	cr_assert_eq(close(open("A/plain", O_WRONLY | O_CREAT | O_CLOEXEC, 0644)), 0);
+	cr_assert_eq(gofer_rename(w->ns, "/plain", "", 0), -ENOENT);
+	cr_assert_eq(gofer_rename(w->ns, "/plain//", "", 0), -ENOENT);
+	cr_assert_eq(gofer_rename(w->ns, "/plain/below", "", 0), -ENOTDIR);
+	cr_assert_eq(gofer_link(w->ns, "/plain/", "", 0), -ENOTDIR);
+	cr_assert_eq(gofer_link(w->ns, "/plain", "", 0), -ENOENT);
+	end(w);
+}
+
 /* Else what the server holds beneath the mount would show at the new name, without the mount. */
 Test(namespace, directories_above_a_mount_are_busy)
 {
