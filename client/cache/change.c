@@ -314,7 +314,7 @@ void cache_set(struct cache_op *op, const struct cache_path *path, const Gofer__
 		n = tree ? node_make(c, tree, path->text, path->len, true, NULL) : NULL;
 		if (n)
 			(void)learn_inode(op, n, attr);
-		else if ((i = inode_find(c, attr->dev, attr->ino)))
+		else if (inode_find(c, attr->dev, attr->ino))
 			(void)inode_learn(c, attr);
 	}
 	end(c);

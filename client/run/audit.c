@@ -40,19 +40,20 @@ struct audit {
 
 int audit_open(const char *path, struct audit **ret_audit)
 {
-	_cleanup_free_ struct audit *a = calloc(1, sizeof(*a));
+	_cleanup_fd_ int fd =
+		open(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+	_cleanup_free_ struct audit *a = NULL;
 	int r;
 
+	if (fd < 0)
+		return -errno;
+	a = calloc(1, sizeof(*a));
 	if (!a)
 		return -ENOMEM;
-	a->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
-	if (a->fd < 0)
-		return -errno;
 	r = pthread_mutex_init(&a->lock, NULL);
-	if (r != 0) {
-		fd_close(a->fd);
+	if (r != 0)
 		return -r;
-	}
+	a->fd = TAKE_FD(fd);
 	a->budget = AUDIT_BURST;
 	a->filled = now_ns();
 	*ret_audit = TAKE_PTR(a);

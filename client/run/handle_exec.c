@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <string.h>
 
 #include "client/run/call.h"
 #include "proto/rpc.h"

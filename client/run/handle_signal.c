@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 
@@ -198,7 +199,8 @@ int64_t supervise_pidfd_send_signal(struct call *c)
 	if (!f)
 		return -errno;
 	for (char line[128]; pid == -1 && fgets(line, sizeof(line), f);)
-		(void)sscanf(line, "Pid: %d", &pid);
+		if (strncmp(line, "Pid:", 4) == 0)
+			pid = (pid_t)strtol(line + 4, NULL, 10);
 	(void)fclose(f);
 	if (pid == -1)
 		return -EBADF;
