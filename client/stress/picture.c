@@ -11,9 +11,11 @@ enum { WIDTH = 960, LEFT = 70, RIGHT = 20, PANEL = 150, GAP = 46, TOP = 56 };
 
 static const char *const colours[SUBJECT_MAX] = { "#1b6ca8", "#2a9d63", "#c8553d" };
 
-static double x_of(size_t column)
+static double x_of(const struct run *run, size_t column)
 {
-	return LEFT + (double)(WIDTH - LEFT - RIGHT) * (double)column / COLUMNS;
+	double share = (double)run->tally->column_ns * (double)column / (double)MAX(run->ns, 1ull);
+
+	return LEFT + (WIDTH - LEFT - RIGHT) * MIN(share, 1.0);
 }
 
 static double ops_rate(const struct column *c)
@@ -61,16 +63,17 @@ static double y_of(const struct panel *p, double v)
 
 static void axis(const struct panel *p, FILE *out)
 {
+	int lines = p->logarithmic ? (int)lround(log10(p->high / p->low)) : 4;
+
 	fprintf(out, "<text x=\"%d\" y=\"%.0f\" font-weight=\"bold\">%s</text>\n", LEFT, p->y - 8,
 		p->title);
-	for (int i = 0; i <= 4; i++) {
-		double v = p->logarithmic ? p->low * pow(p->high / p->low, i / 4.0)
-					  : p->high * i / 4.0;
+	for (int i = 0; i <= lines; i++) {
+		double v = p->logarithmic ? p->low * pow(10, i) : p->high * i / lines;
 		double y = y_of(p, v);
 
 		fprintf(out,
 			"<line x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\" stroke=\"#ddd\"/>"
-			"<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.4g</text>\n",
+			"<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.6g</text>\n",
 			LEFT, WIDTH - RIGHT, y, y, LEFT - 6, y + 4, v);
 	}
 }
@@ -89,11 +92,11 @@ static void draw(const struct run *run, const struct panel *p, FILE *out)
 				fprintf(out,
 					"<rect x=\"%.1f\" y=\"%.1f\" width=\"2\" height=\"%.1f\" "
 					"fill=\"%s\"/>\n",
-					x_of(n), y, p->y + PANEL - y, colours[s]);
+					x_of(run, n), y, p->y + PANEL - y, colours[s]);
 			else
 				fprintf(out,
 					"<circle cx=\"%.1f\" cy=\"%.1f\" r=\"1.6\" fill=\"%s\"/>\n",
-					x_of(n), y, colours[s]);
+					x_of(run, n), y, colours[s]);
 		}
 	}
 }
@@ -115,7 +118,9 @@ void run_draw(const struct run *run, FILE *out)
 		for (size_t s = 0; s < run->n_subjects; s++)
 			for (size_t n = 0; n < COLUMNS; n++)
 				most = MAX(most, panels[i].value(&run->tally->columns[s][n]));
-		panels[i].high = MAX(panels[i].high, round_up(most));
+		panels[i].high = panels[i].logarithmic
+					 ? MAX(panels[i].high, pow(10, ceil(log10(most))))
+					 : MAX(panels[i].high, round_up(most));
 	}
 	fprintf(out,
 		"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" "

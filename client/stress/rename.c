@@ -154,18 +154,18 @@ static void note_damage(struct race *race, const struct round *round)
 }
 
 static void note_sample(struct race *race, const struct round *round, uint64_t elapsed,
-			uint64_t expected, uint64_t slice, struct column *last)
+			uint64_t slice, struct column *last)
 {
 	struct subject_tally *t = &race->shared->tally.subjects[round->subject];
-	size_t n = (size_t)MIN(elapsed * COLUMNS / MAX(expected, UINT64_C(1)), COLUMNS - 1ull);
-	struct column *c = &race->shared->tally.columns[round->subject][n];
+	struct column *c = tally_column(&race->shared->tally, round->subject, elapsed);
 	uint64_t ops = tally_ops(t), escapes = tally_escapes(t);
+	uint64_t longest = atomic_exchange(&t->recent_longest_ns, 0);
 
 	c->ops += ops - last->ops;
 	c->escapes += escapes - last->escapes;
 	c->late += t->late - last->late;
 	c->active_ns += slice;
-	c->longest_ns = MAX(c->longest_ns, atomic_exchange(&t->recent_longest_ns, 0));
+	c->longest_ns = MAX(c->longest_ns, longest);
 	last->ops = ops;
 	last->escapes = escapes;
 	last->late = t->late;
@@ -197,17 +197,6 @@ static void show_progress(const struct race *race, const struct round *round, ui
 		(unsigned long long)tally_escapes(twin));
 }
 
-/* The share of the run that lies behind: what the picture's columns are made of. */
-static uint64_t expected_ns(const struct race *race, uint64_t elapsed)
-{
-	const struct stress *st = race->stress;
-	uint64_t ops = product_ops(race);
-
-	if (!st->ops)
-		return st->time_ns;
-	return ops ? (uint64_t)((double)elapsed * (double)st->ops / (double)ops) : st->time_ns;
-}
-
 static int run_round(struct race *race, struct round *round, uint64_t begin, uint64_t length)
 {
 	struct subject *s = &race->subjects[round->subject];
@@ -234,8 +223,7 @@ static int run_round(struct race *race, struct round *round, uint64_t begin, uin
 		(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
 		now = now_ns();
 		dirty = look_around(race, round);
-		note_sample(race, round, now - begin, expected_ns(race, now - begin), now - tick,
-			    &last);
+		note_sample(race, round, now - begin, now - tick, &last);
 		tick = now;
 		if (race->stress->progress)
 			show_progress(race, round, now - begin);
@@ -287,6 +275,7 @@ static void run_rounds(struct race *race)
 	struct round round = { 0 };
 	int r;
 
+	race->shared->tally.column_ns = TICK_MS * 1000000;
 	length = MAX(MIN(length, (uint64_t)ROUND_MS), (uint64_t)ROUND_MIN_MS) * 1000000;
 	if (await_players(race) < 0)
 		return;

@@ -75,6 +75,32 @@ static void product(const struct run *run, uint64_t *ret_ops, uint64_t *ret_esca
 	}
 }
 
+static void join_columns(struct tally *t)
+{
+	for (size_t s = 0; s < SUBJECT_MAX; s++) {
+		struct column *c = t->columns[s];
+
+		for (size_t n = 0; n < COLUMNS; n++) {
+			const struct column one = c[n];
+
+			c[n] = (struct column){ 0 };
+			c[n / 2].ops += one.ops;
+			c[n / 2].active_ns += one.active_ns;
+			c[n / 2].escapes += one.escapes;
+			c[n / 2].late += one.late;
+			c[n / 2].longest_ns = MAX(c[n / 2].longest_ns, one.longest_ns);
+		}
+	}
+	t->column_ns *= 2;
+}
+
+struct column *tally_column(struct tally *t, size_t subject, uint64_t elapsed)
+{
+	while (elapsed / t->column_ns >= COLUMNS)
+		join_columns(t);
+	return &t->columns[subject][elapsed / t->column_ns];
+}
+
 /* ---- the verdict ---- */
 
 _printf_(4, 5) static void judge(FILE *out, unsigned *failures, bool holds, const char *format, ...)

@@ -13,7 +13,7 @@
 enum {
 	ERRNO_LIMIT = 256, /* the largest that Linux has is 133 */
 	EVIDENCE_MAX = 20,
-	COLUMNS = 400, /* of the picture */
+	COLUMNS = 512, /* of the picture: even */
 	SUBJECT_MAX = 3,
 	DEADLINE_MS = 50, /* no request may take longer because of what others do */
 	BUSY_MS = 25,     /* computing for as long is retrying: a request takes microseconds */
@@ -45,7 +45,7 @@ struct evidence {
 	char subject[24], what[420], words[120];
 };
 
-/* One column of the picture, for one subject. */
+/* One column of the picture, for one subject: what happened in column_ns. */
 struct column {
 	uint64_t ops, active_ns, escapes, longest_ns, late;
 };
@@ -60,6 +60,7 @@ struct tally {
 	_Atomic uint32_t failed; /* a process of the run could not go on; its words: */
 	char failure[300];
 	struct column columns[SUBJECT_MAX][COLUMNS];
+	uint64_t column_ns; /* doubles whenever the run has grown longer than the columns hold */
 };
 
 /* How the run as a whole went: for reports. */
@@ -76,6 +77,8 @@ struct run {
 uint64_t tally_ops(const struct subject_tally *t);
 uint64_t tally_escapes(const struct subject_tally *t);
 void tally_longest(_Atomic uint64_t *longest, uint64_t ns);
+/* The column for what happened `elapsed` nanoseconds after the beginning. */
+struct column *tally_column(struct tally *t, size_t subject, uint64_t elapsed);
 /* Something was found that a server should not do. */
 void tally_found(struct tally *t);
 void tally_evidence(struct tally *t, const char *subject, const char *what, const char *words);

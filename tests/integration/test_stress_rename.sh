@@ -6,6 +6,10 @@ shopt -s extglob
 [ -x "$BUILD/tests/stress/twin" ] || fail "the unsafe twin is not built"
 "$GOFER" stress rename --time "${SECONDS_EACH:-2}" --svg "$T/race.svg" || fail "the race, on a private tmpfs"
 grep -q '</svg>' "$T/race.svg" || fail "the picture is not whole"
+python3 -c 'import re, sys
+dots = [float(y) for y in re.findall(r"<circle cx=\S+ cy=.([0-9.]+)", open(sys.argv[1]).read())]
+panels = [{y for y in dots if y < 240}, {y for y in dots if y > 240}]
+sys.exit(any(len(panel) < 5 for panel in panels))' "$T/race.svg" || fail "the picture shows nothing: $(cat "$T/race.svg")"
 ! compgen -G '/dev/shm/@(shipped|alone|twin|gofer-stress*)' || fail "something was left in /dev/shm"
 
 # In a directory of the user's, without openat2.
