@@ -229,6 +229,18 @@ static void add_frame(struct player *p, const struct step *step)
 		protobuf_c_message_free_unpacked(m, NULL);
 }
 
+/* Two requests of one tag and type: which of them an answer is for, nobody can tell. */
+static void join_namesakes(struct player *p, unsigned k)
+{
+	for (unsigned i = 0; i < k; i++) {
+		if (p->waiting[i].tag != p->waiting[k].tag ||
+		    p->waiting[i].type != p->waiting[k].type)
+			continue;
+		p->waiting[i].fs_id = p->waiting[k].fs_id = 0;
+		p->waiting[i].writes = p->waiting[k].writes |= p->waiting[i].writes;
+	}
+}
+
 /* What the server owes for this packet; false where it is the end of the session. */
 static bool note_requests(struct player *p, unsigned fds)
 {
@@ -264,6 +276,7 @@ static bool note_requests(struct player *p, unsigned fds)
 				 GOFER__OPEN_FLAG__OPEN_TRUNCATE);
 		if (m)
 			protobuf_c_message_free_unpacked(m, NULL);
+		join_namesakes(p, k);
 	}
 	return true;
 }
