@@ -276,12 +276,15 @@ static int ask(struct cage *cage, const struct inside_request *request, int fd, 
 	const struct iovec more = { &plus, 1 };
 	struct packet_in in;
 	ssize_t n = -EPIPE;
-	int answer, r;
+	int answer, r, failed = 0;
 
 	(void)pthread_mutex_lock(&cage->lock);
 	r = packet_send(cage->control, &iov, 1, fd, 0);
 	if (r == 0 && second >= 0)
-		r = packet_send(cage->control, &more, 1, second, 0);
+		failed = packet_send(cage->control, &more, 1, second, 0);
+	/* The agent waits for it. One without a descriptor it refuses, and the next request is a request again. */
+	if (failed < 0)
+		r = packet_send(cage->control, &more, 1, -EBADF, 0);
 	while (r == 0) {
 		n = packet_recv(cage->control, &answer, sizeof(answer), 0, &in);
 		if (n == -EINTR)
@@ -290,7 +293,7 @@ static int ask(struct cage *cage, const struct inside_request *request, int fd, 
 		break;
 	}
 	(void)pthread_mutex_unlock(&cage->lock);
-	return r;
+	return failed < 0 ? failed : r;
 }
 
 int cage_signal(struct cage *cage, int sig)

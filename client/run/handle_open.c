@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "client/run/call.h"
+#include "common/sys.h"
 
 /* What gofer_open_descriptor() decides; O_NONBLOCK and O_DIRECT are put on the descriptor afterwards. */
 #define OPEN_FLAGS                                                                               \
@@ -129,17 +130,20 @@ static int64_t open_special(struct call *c, const struct path_arg *p, int flags,
  */
 static bool seems_fifo(const struct call *c, const struct path_arg *p)
 {
-	char start[PROC_PATH_MAX], path[PROC_PATH_MAX + PATH_MAX];
+	/* Without a view of its own, links could lead anywhere in the host. */
+	uint64_t resolve =
+		RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | (call_caged(c) ? 0 : RESOLVE_NO_SYMLINKS);
+	_cleanup_free_ char *whole = NULL;
+	_cleanup_fd_ int fd = -EBADF;
 	struct stat st;
 
 	if (id_set_empty(&c->sv->fifos))
 		return false;
-	if (p->text[0] == '/')
-		snprintf(start, sizeof(start), "/proc/%d/root", c->tid);
-	else
-		call_proc_path(c, p->dirfd, start);
-	snprintf(path, sizeof(path), "%s/%s", start, p->text);
-	return fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISFIFO(st.st_mode);
+	if (p->dir && asprintf(&whole, "%s/%s", gofer_place_path(p->dir), p->text) < 0)
+		return false;
+	fd = sys_openat2(c->sv->cage->view_root, whole ? whole : p->text, O_PATH | O_NOFOLLOW, 0,
+			 resolve);
+	return fd >= 0 && fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
 }
 
 /* ---- what is the kernel's: /proc, /dev ---- */

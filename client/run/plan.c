@@ -29,6 +29,27 @@ struct making {
 
 /* ---- layers ---- */
 
+/*
+ * Where neither of the two holds, programs outside of the volumes can be run. Nobody gets that unasked: who wants it switches both off by
+ * name.
+ */
+static int check_execution(struct making *m)
+{
+	static const uint32_t both =
+		RUN_LAYER_BIT(RUN_LAYER_MOUNT) | RUN_LAYER_BIT(RUN_LAYER_LANDLOCK);
+	const struct run_layers *l = &m->plan->layers;
+
+	if (l->layer[RUN_LAYER_MOUNT].holds || l->layer[RUN_LAYER_LANDLOCK].holds ||
+	    (m->options->without & both) == both)
+		return 0;
+	return run_fail(
+		m->problem, -EPERM,
+		"neither layer mount (%s) nor layer landlock (%s) is to be had, and without both "
+		"the command could run programs outside of the volumes: enable one, or accept "
+		"that with --without mount,landlock",
+		l->layer[RUN_LAYER_MOUNT].detail, l->layer[RUN_LAYER_LANDLOCK].detail);
+}
+
 static int decide_layers(struct making *m)
 {
 	struct run_layers *l = &m->plan->layers;
@@ -49,7 +70,7 @@ static int decide_layers(struct making *m)
 			return run_fail(m->problem, -EPERM,
 					"required layer %s is not to be had: %s",
 					run_layer_name((enum run_layer)i), l->layer[i].detail);
-	return 0;
+	return o->explain ? 0 : check_execution(m);
 }
 
 /* ---- volumes ---- */
@@ -444,6 +465,7 @@ static int decide_chdir(struct making *m)
 int plan_init(const struct run_options *options, struct run_plan *ret_plan, char *problem)
 {
 	struct run_plan plan = {
+		.private_lock = -EBADF,
 		.net = options->net,
 		.hostname = options->hostname,
 		.exclusive = options->exclusive,
@@ -457,7 +479,7 @@ int plan_init(const struct run_options *options, struct run_plan *ret_plan, char
 	problem[0] = '\0';
 	r = decide_layers(&m);
 	if (r == 0)
-		r = private_init(options, &plan.private_dir, problem);
+		r = private_init(options, &plan.private_dir, &plan.private_lock, problem);
 	if (r == 0)
 		r = collect(&m);
 	if (r == 0)
@@ -496,6 +518,7 @@ void plan_deinit(struct run_plan *plan)
 	if (plan->private_dir)
 		(void)plan_remove_tree(plan->private_dir);
 	free(TAKE_PTR(plan->private_dir));
+	plan->private_lock = fd_close(plan->private_lock);
 }
 
 const struct run_volume *plan_find(const struct run_plan *plan, const char *guest,

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -75,6 +76,7 @@ struct run_plan {
 	struct run_volume *volumes;
 	size_t n_volumes;
 	char *private_dir; /* holds the private volumes on the host; removed by plan_deinit() */
+	int private_lock;  /* for others to see that it is in use */
 	enum run_net net;
 	const char *hostname; /* never NULL */
 	bool exclusive;       /* nobody changes the read-only volumes while the program runs */
@@ -85,9 +87,9 @@ struct run_plan {
 	gid_t gid;
 	struct run_layers layers;
 };
-#define RUN_PLAN_NULL           \
-	{                       \
-		.volumes = NULL \
+#define RUN_PLAN_NULL                  \
+	{                              \
+		.private_lock = -EBADF \
 	}
 
 struct run_options;

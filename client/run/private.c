@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "client/run/paths.h"
@@ -22,6 +23,8 @@ char *private_path(const char *dir, const char *name)
 
 	return asprintf(&path, "%s/%s", dir, name) < 0 ? NULL : path;
 }
+
+#define PREFIX "gofer-run-"
 
 /* ---- making ---- */
 
@@ -72,13 +75,76 @@ static bool usable(const struct run_options *options, const char *base)
 	return true;
 }
 
-int private_init(const struct run_options *options, char **ret_dir,
+/* Whether the open directory is what has this name, and is ours. */
+static bool is_ours(int fd, int at, const char *name)
+{
+	struct stat open_st, st;
+
+	return fstat(fd, &open_st) == 0 && fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       st.st_dev == open_st.st_dev && st.st_ino == open_st.st_ino && st.st_uid == geteuid();
+}
+
+/*
+ * Directories of runs that are no more: nobody holds their lock. One that another run is just about to lock is taken for such, too: that
+ * run sees it and makes another.
+ */
+static void remove_abandoned(const char *base)
+{
+	const struct dirent *entry;
+	DIR *dir = opendir(base);
+
+	while (dir && (entry = readdir(dir))) {
+		_cleanup_free_ char *path = NULL;
+		_cleanup_fd_ int fd = -EBADF;
+
+		if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)) != 0 ||
+		    strlen(entry->d_name) != strlen(PREFIX) + 6)
+			continue;
+		fd = openat(dirfd(dir), entry->d_name,
+			    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		path = private_path(base, entry->d_name);
+		if (fd >= 0 && path && is_ours(fd, dirfd(dir), entry->d_name) &&
+		    flock(fd, LOCK_EX | LOCK_NB) == 0)
+			(void)plan_remove_tree(path);
+	}
+	if (dir)
+		(void)closedir(dir);
+}
+
+static int make_locked(const char *base, char **ret_dir, int *ret_lock)
+{
+	enum { TRIES = 16 };
+
+	for (unsigned i = 0; i < TRIES; i++) {
+		_cleanup_free_ char *dir = NULL;
+		_cleanup_fd_ int fd = -EBADF;
+
+		if (asprintf(&dir, "%s/" PREFIX "XXXXXX", strcmp(base, "/") == 0 ? "" : base) < 0)
+			return -ENOMEM;
+		if (!mkdtemp(dir))
+			return -errno;
+		fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0 && errno != ENOENT)
+			return -errno;
+		/* Where the file system has no locks, nobody else gets one either. */
+		if (fd >= 0 && (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) &&
+		    is_ours(fd, AT_FDCWD, dir)) {
+			*ret_dir = TAKE_PTR(dir);
+			*ret_lock = TAKE_FD(fd);
+			return 0;
+		}
+	}
+	return -EAGAIN;
+}
+
+int private_init(const struct run_options *options, char **ret_dir, int *ret_lock,
 		 char problem[static RUN_PROBLEM_MAX])
 {
 	const char *places[] = { getenv("TMPDIR"), "/tmp", getenv("XDG_RUNTIME_DIR"), "/var/tmp",
 				 "/dev/shm" };
 	const char *base = NULL;
 	_cleanup_free_ char *real = NULL, *dir = NULL;
+	_cleanup_fd_ int lock = -EBADF;
 	int r;
 
 	for (size_t i = 0; !base && i < ARRAY_SIZE(places); i++)
@@ -90,19 +156,22 @@ int private_init(const struct run_options *options, char **ret_dir,
 				"the volumes: set TMPDIR to a "
 				"directory that is not part of one");
 	real = realpath(base, NULL);
-	if (!real || asprintf(&dir, "%s/gofer-run-XXXXXX", strcmp(real, "/") == 0 ? "" : real) < 0)
-		return run_fail(problem, -ENOMEM, "%s", strerror(ENOMEM));
-	if (!mkdtemp(dir))
-		return run_fail(problem, -errno,
+	if (!real)
+		return run_fail(problem, -errno, "%s: %s", base, strerror(errno));
+	remove_abandoned(real);
+	r = make_locked(real, &dir, &lock);
+	if (r < 0)
+		return run_fail(problem, r,
 				"cannot make a private directory in %s: %s: set TMPDIR to another",
-				real, strerror(errno));
+				real, strerror(-r));
 	r = fill(dir);
 	if (r < 0) {
 		(void)plan_remove_tree(dir);
-		return run_fail(problem, r, "cannot fill the private directory %s: %s", dir,
+		return run_fail(problem, r, "cannot fill a private directory in %s: %s", real,
 				strerror(-r));
 	}
 	*ret_dir = TAKE_PTR(dir);
+	*ret_lock = TAKE_FD(lock);
 	return 0;
 }
 

@@ -1,6 +1,9 @@
 /*
  * private.h - the directory of one run: mode 0700, in TMPDIR or /tmp, gone afterwards.
  *
+ * Whoever lives holds a lock on it. A run that was killed leaves its directory behind without one, and the next run in the same
+ * place removes it.
+ *
  *     root/    "/" where no root file system was given: mount points and links
  *     tmp/     /tmp        shm/     /dev/shm
  *     empty/, nothing      what covers a directory or file that nobody is to see
@@ -9,7 +12,8 @@
 
 #include "client/run/options.h"
 
-int private_init(const struct run_options *options, char **ret_dir,
+/* *ret_lock: held as long as it is open. */
+int private_init(const struct run_options *options, char **ret_dir, int *ret_lock,
 		 char problem[static RUN_PROBLEM_MAX]);
 /* "dir/name", malloc'ed; NULL without memory. */
 char *private_path(const char *dir, const char *name);

@@ -49,8 +49,11 @@ forbidden=(unshare -U --map-current-user --keep-caps sh -c "$forbid" sh)
 if [ "$(id -u)" != 0 ] && "${forbidden[@]}" true 2>/dev/null && ! "${forbidden[@]}" unshare -U true 2>/dev/null; then
 	attack_in=("${forbidden[@]}")
 	attack --families "$(some paths,readonly,descriptors,exec,race,swap)" -- || failed="$failed, where user namespaces are forbidden"
-	attack --families readonly,processes,privileged,sockets -- --without landlock || failed="$failed, where user namespaces are forbidden and without landlock"
+	attack --families readonly,processes,privileged,sockets -- --without mount,landlock || failed="$failed, where user namespaces are forbidden and without landlock"
 	attack --families inherited --stdin file -- || failed="$failed, where user namespaces are forbidden, with a file as standard input"
+	# Nobody gets that unasked.
+	"${attack_in[@]}" "$GOFER" run --without landlock -- true 2>"$T/error" && failed="$failed, with neither layer and unasked"
+	[ "$(wc -l <"$T/error")" = 1 ] && grep -q 'neither layer mount .* nor layer landlock' "$T/error" || failed="$failed, and nobody says that neither layer is there"
 	attack_in=()
 fi
 # A directory would be a way out from the start.

@@ -665,6 +665,9 @@ Test(run_cage, agent_binds_inside_with_umask_and_directory)
 	dir = openat(s.cage.view_root, "work/sub", O_PATH | O_DIRECTORY);
 	cr_assert_geq(dir, 0);
 	cr_assert_eq(cage_bind(&s.cage, a, dir, 077, &absolute, sizeof(absolute)), 0);
+	/* A request that cannot be sent whole leaves the line in step. */
+	cr_assert_eq(cage_bind(&s.cage, b, 99999, 002, &relative, sizeof(relative)), -EBADF);
+	cr_assert_eq(cage_signal(&s.cage, 0), 0);
 	cr_assert_eq(cage_bind(&s.cage, b, dir, 002, &relative, sizeof(relative)), 0);
 	cr_assert_eq(cage_bind(&s.cage, c, dir, 002, &relative, sizeof(relative)), -EADDRINUSE);
 	cr_assert_lt(cage_bind(&s.cage, c, dir, 0, &outside, sizeof(outside)), 0);

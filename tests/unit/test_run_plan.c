@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -486,7 +487,72 @@ Test(run_plan, required_layer_that_is_missing_is_a_refusal)
 	run_options_deinit(&options);
 }
 
+Test(run_plan, without_mounts_and_landlock_nothing_runs_unasked)
+{
+	const uint32_t landlock = RUN_LAYER_BIT(RUN_LAYER_LANDLOCK);
+	struct run_options options = parsed("--without landlock x");
+	struct run_plan plan = RUN_PLAN_NULL;
+	struct run_layers l;
+
+	run_layers_probe(&l, 0);
+	if (l.layer[RUN_LAYER_MOUNT].holds) {
+		/* One of the two is enough. */
+		cr_assert_eq(plan_init(&options, &plan, problem), 0, "%s", problem);
+		plan_deinit(&plan);
+	} else {
+		cr_assert_eq(plan_init(&options, &plan, problem), -EPERM);
+		cr_assert_not_null(strstr(problem, "neither layer mount ("));
+		cr_assert_not_null(
+			strstr(problem, ") nor layer landlock (switched off) is to be had"));
+		cr_assert_null(strchr(problem, '\n'));
+		options.explain = true;
+		cr_assert_eq(plan_init(&options, &plan, problem), 0, "%s", problem);
+		plan_deinit(&plan);
+		options.explain = false;
+	}
+	options.without = landlock | RUN_LAYER_BIT(RUN_LAYER_MOUNT);
+	cr_assert_eq(plan_init(&options, &plan, problem), 0, "%s", problem);
+	plan_deinit(&plan);
+	run_options_deinit(&options);
+}
+
 /* ---- what is left behind ---- */
+
+/* A run that is killed cannot tidy up; the next one does, and leaves those alone that live. */
+Test(run_plan, what_a_killed_run_left_goes_with_the_next)
+{
+	struct run_options options = parsed("--without mount,landlock x");
+	struct run_plan living = RUN_PLAN_NULL, next = RUN_PLAN_NULL;
+	char *abandoned =
+		mmap(NULL, PATH_MAX, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct stat st;
+	pid_t pid;
+
+	cr_assert_neq(abandoned, MAP_FAILED);
+	setenv("TMPDIR", base, 1);
+	cr_assert_eq(plan_init(&options, &living, problem), 0, "%s", problem);
+	pid = fork();
+	if (pid == 0) {
+		if (plan_init(&options, &next, problem) == 0)
+			snprintf(abandoned, PATH_MAX, "%s", next.private_dir);
+		_exit(system(with_base("mkdir -p BASE/gofer-run-*/tmp/left && chmod 0 "
+				       "BASE/gofer-run-*/tmp/left")));
+	}
+	cr_assert_eq(waitpid(pid, NULL, 0), pid);
+	cr_assert_eq(lstat(abandoned, &st), 0, "%s", abandoned);
+	/* What only has such a name stays: a link, and a file. */
+	shell("ln -s host BASE/gofer-run-linked && echo x >BASE/gofer-run-file12");
+	cr_assert_eq(plan_init(&options, &next, problem), 0, "%s", problem);
+	cr_assert_lt(lstat(abandoned, &st), 0);
+	cr_assert_eq(lstat(living.private_dir, &st), 0);
+	cr_assert_eq(lstat(with_base("BASE/gofer-run-linked"), &st), 0);
+	cr_assert_eq(lstat(with_base("BASE/gofer-run-file12"), &st), 0);
+	cr_assert_eq(lstat(with_base("BASE/host/sub"), &st), 0);
+	plan_deinit(&next);
+	plan_deinit(&living);
+	run_options_deinit(&options);
+	munmap(abandoned, PATH_MAX);
+}
 
 Test(run_plan, removing_copes_with_modes_links_and_depth)
 {
