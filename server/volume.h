@@ -18,6 +18,8 @@
  * options if all of it is known options, else the name ("HOST:ro:" names a volume "ro"). -EINVAL,
  * -ENOMEM, -EPERM (what only root may ask for).
  */
+/* Whether there is such an option ("ro", "caps=chown"), whatever its value is worth. */
+bool volume_option_known(const char *option);
 int volume_parse(const char *spec, struct volume *ret_volume, struct serve_error *error);
 void volume_deinit(struct volume *volume);
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/fields.h"
 #include "common/path.h"
 
 enum { SEEN_RO = 1, SEEN_RW = 2, SEEN_UIDS = 4, SEEN_GIDS = 8, SEEN_SQUASH_AS = 16 };
@@ -214,26 +215,9 @@ static int option_find(const char *text)
 	return -ENOENT;
 }
 
-/*
- * Takes one field off *text up to an unescaped separator, with escapes resolved; *text becomes NULL
- * past the last. squash=UID:GID is the one value with a ":" in it, so options are read to the end.
- */
-static int next_field(const char **text, char separator, char **ret_field)
+bool volume_option_known(const char *option)
 {
-	const char *p = *text;
-	char *field = malloc(strlen(p) + 1), *q = field;
-
-	if (!field)
-		return -ENOMEM;
-	for (; *p && *p != separator; p++) {
-		if (*p == '\\' && p[1])
-			p++;
-		*q++ = *p;
-	}
-	*q = '\0';
-	*text = *p ? p + 1 : NULL;
-	*ret_field = field;
-	return 0;
+	return option_find(option) >= 0;
 }
 
 static int apply_options(struct parse *p, const char *text)
@@ -242,7 +226,7 @@ static int apply_options(struct parse *p, const char *text)
 		_cleanup_free_ char *option = NULL;
 		int r, i;
 
-		r = next_field(&text, ',', &option);
+		r = field_next(&text, ',', &option);
 		if (r < 0)
 			return r;
 		if (!option[0] && !text)
@@ -270,7 +254,7 @@ static bool looks_like_options(const char *text)
 	while (text) {
 		_cleanup_free_ char *option = NULL;
 
-		if (next_field(&text, ',', &option) < 0 || option_find(option) < 0)
+		if (field_next(&text, ',', &option) < 0 || option_find(option) < 0)
 			return false;
 		any = true;
 	}
@@ -333,7 +317,7 @@ static int check_together(struct parse *p)
 	return 0;
 }
 
-/* "HOST", "HOST:NAME", "HOST:OPTIONS", "HOST:NAME:OPTIONS". */
+/* "HOST", "HOST:NAME", "HOST:OPTIONS", "HOST:NAME:OPTIONS". squash=UID:GID is the one value with a ":" in it, so options are read to the end. */
 static int split(struct parse *p, const char **ret_options)
 {
 	struct volume *v = p->volume;
@@ -341,7 +325,7 @@ static int split(struct parse *p, const char **ret_options)
 	size_t len;
 	int r;
 
-	r = next_field(&rest, ':', &v->host_path);
+	r = field_next(&rest, ':', &v->host_path);
 	if (r < 0)
 		return r;
 	len = strlen(v->host_path);
@@ -357,7 +341,7 @@ static int split(struct parse *p, const char **ret_options)
 	if (rest && looks_like_options(rest)) {
 		*ret_options = rest;
 	} else if (rest) {
-		r = next_field(&rest, ':', &v->name);
+		r = field_next(&rest, ':', &v->name);
 		if (r < 0)
 			return r;
 		*ret_options = rest;

@@ -162,6 +162,11 @@ int64_t call_descriptor(struct call *c, int fd);
 /* A call that led to `path` in /proc or /dev. flags: open(2)'s, of calls that open. */
 int64_t call_foreign(struct call *c, const char *path, int flags);
 
+/* ---- handle_reopen.c ---- */
+
+/* open(2) with `flags` of what a lookup found in /proc or /dev (gofer_foreign_path()). */
+int64_t call_open_foreign(struct call *c, int flags);
+
 /* ---- procfs.c: names that a process has for what it holds ---- */
 
 /* The number, where the path is one of the names that a process has for its own descriptors; else -1. */

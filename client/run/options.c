@@ -1,8 +1,5 @@
 /*
- * options.c - the command line of `gofer run`: a table of long options, the help that goes with it, and the text of -v.
- *
- * HOST:GUEST[:OPTION,...] is taken apart as `gofer serve` takes it: '\:' and '\,' stand for themselves. The options of a
- * volume are a table too; some are ours, others are handed to the private server as they are.
+ * options.c - the command line of `gofer run`: a table of long options, and the help that goes with it.
  */
 #include "client/run/options.h"
 
@@ -10,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <fcntl.h>
+
+#include "common/fields.h"
 
 static const char help[] =
 	"usage: gofer run [-v HOST:GUEST[:OPTION,...]]... [OPTION]... [--] COMMAND [ARGUMENT]...\n"
@@ -126,181 +125,6 @@ static const struct option long_options[] = {
 	{},
 };
 
-/* ---- volumes ---- */
-
-/* Takes one field off *text up to an unescaped separator, with escapes resolved; *text becomes NULL past the last. */
-static int next_field(const char **text, char separator, char **ret_field)
-{
-	const char *p = *text;
-	char *field = malloc(strlen(p) + 1), *q = field;
-
-	if (!field)
-		return -ENOMEM;
-	for (; *p && *p != separator; p++) {
-		if (*p == '\\' && p[1])
-			p++;
-		*q++ = *p;
-	}
-	*q = '\0';
-	*text = *p ? p + 1 : NULL;
-	*ret_field = field;
-	return 0;
-}
-
-struct parse {
-	struct run_volume_option *volume;
-	bool ro, rw;
-};
-
-static void set_ro(struct parse *p)
-{
-	p->ro = p->volume->read_only = true;
-}
-
-static void set_rw(struct parse *p)
-{
-	p->rw = true;
-}
-
-static void set_xdev(struct parse *p)
-{
-	p->volume->xdev = true;
-}
-
-static void set_noexec(struct parse *p)
-{
-	p->volume->noexec = true;
-}
-
-/* Without a function: the private server's business. */
-static const struct {
-	const char *name;
-	bool value;
-	void (*set)(struct parse *p);
-} volume_options[] = {
-	{ "ro", false, set_ro },         { "rw", false, set_rw },   { "xdev", false, set_xdev },
-	{ "noexec", false, set_noexec }, { "special", true, NULL }, { "identity", true, NULL },
-	{ "uids", true, NULL },          { "gids", true, NULL },    { "caps", true, NULL },
-	{ "backend", true, NULL },
-};
-
-static int append(char **list, const char *option)
-{
-	char *longer;
-
-	if (asprintf(&longer, "%s%s%s", *list ? *list : "", *list ? "," : "", option) < 0)
-		return -ENOMEM;
-	free(*list);
-	*list = longer;
-	return 0;
-}
-
-static int take_volume_option(struct parse *p, const char *option, char *problem)
-{
-	size_t len = strcspn(option, "=");
-
-	for (size_t i = 0; i < ARRAY_SIZE(volume_options); i++) {
-		if (strlen(volume_options[i].name) != len ||
-		    memcmp(volume_options[i].name, option, len) != 0 ||
-		    (option[len] == '=') != volume_options[i].value)
-			continue;
-		if (!volume_options[i].set)
-			return append(&p->volume->server_options, option);
-		volume_options[i].set(p);
-		return 0;
-	}
-	if (strncmp(option, "donate", 6) == 0)
-		return run_fail(problem, -EINVAL,
-				"volume %s: donate= is not for gofer run: programs get the files "
-				"that they open",
-				p->volume->text);
-	return run_fail(problem, -EINVAL,
-			"volume %s: unknown option '%s': 'gofer run --help' lists them (a ':' in a "
-			"path is written '\\:')",
-			p->volume->text, option);
-}
-
-static int take_volume_options(struct parse *p, const char *text, char *problem)
-{
-	int r = 0;
-
-	while (text && r == 0) {
-		_cleanup_free_ char *option = NULL;
-
-		r = next_field(&text, ',', &option);
-		if (r == 0 && (option[0] || text))
-			r = take_volume_option(p, option, problem);
-	}
-	if (r == 0 && p->ro && p->rw)
-		r = run_fail(problem, -EINVAL, "volume %s: both 'ro' and 'rw': keep one",
-			     p->volume->text);
-	return r;
-}
-
-static void volume_option_deinit(struct run_volume_option *v)
-{
-	free(TAKE_PTR(v->host));
-	free(TAKE_PTR(v->guest));
-	free(TAKE_PTR(v->server_options));
-}
-
-static int take_volume(struct run_options *o, const char *text, char *problem)
-{
-	struct run_volume_option *v = &o->volumes[o->n_volumes];
-	struct parse p = { .volume = v };
-	const char *rest = text;
-	int r;
-
-	v->text = text;
-	o->n_volumes++;
-	r = next_field(&rest, ':', &v->host);
-	if (r == 0 && rest)
-		r = next_field(&rest, ':', &v->guest);
-	if (r < 0)
-		return r;
-	if (!v->host[0] || !v->guest || !v->guest[0])
-		return run_fail(problem, -EINVAL,
-				"volume %s: the %s is missing: write -v "
-				"HOST:GUEST[:ro|rw[,OPTION...]], GUEST is where the "
-				"program sees HOST",
-				text, v->host[0] ? "GUEST" : "HOST");
-	if (v->guest[0] != '/')
-		return run_fail(problem, -EINVAL,
-				"volume %s: GUEST '%s' is not absolute: write -v HOST:/PATH (a ':' "
-				"in HOST is written '\\:')",
-				text, v->guest);
-	return take_volume_options(&p, rest, problem);
-}
-
-static int take_root(struct run_options *o, const char *text, char *problem)
-{
-	struct run_volume_option *v = &o->root_dir;
-	struct parse p = { .volume = v };
-	const char *rest = text;
-	int r;
-
-	volume_option_deinit(v);
-	*v = (struct run_volume_option){ .text = text };
-	o->root = RUN_ROOT_DIR;
-	if (strcmp(text, "host") == 0)
-		o->root = RUN_ROOT_HOST;
-	else if (strcmp(text, "none") == 0)
-		o->root = RUN_ROOT_NONE;
-	if (o->root != RUN_ROOT_DIR)
-		return 0;
-	r = next_field(&rest, ':', &v->host);
-	if (r < 0)
-		return r;
-	if (!strchr(v->host, '/'))
-		return run_fail(
-			problem, -EINVAL,
-			"--root %s: expected host, none, or a directory (write ./%s for one here)",
-			text, text);
-	r = take_volume_options(&p, rest, problem);
-	v->read_only = !p.rw;
-	return r;
-}
-
 /* ---- the others ---- */
 
 static int take_layers(const char *option, const char *text, uint32_t *bits, char *problem)
@@ -308,7 +132,7 @@ static int take_layers(const char *option, const char *text, uint32_t *bits, cha
 	while (text) {
 		_cleanup_free_ char *name = NULL;
 		enum run_layer layer;
-		int r = next_field(&text, ',', &name);
+		int r = field_next(&text, ',', &name);
 
 		if (r < 0)
 			return r;
@@ -382,9 +206,9 @@ static int take_option(struct run_options *o, int option, char *problem)
 
 	switch (option) {
 	case 'v':
-		return take_volume(o, optarg, problem);
+		return run_volume_option_take(o, optarg, problem);
 	case OPT_ROOT:
-		return take_root(o, optarg, problem);
+		return run_root_option_take(o, optarg, problem);
 	case OPT_NET:
 		r = take_word("net", optarg, "none", "host", problem);
 		if (r >= 0)
@@ -505,8 +329,8 @@ int run_options_parse(int argc, char **argv, struct run_options *ret_options,
 void run_options_deinit(struct run_options *o)
 {
 	for (size_t i = 0; o->volumes && i < o->n_volumes; i++)
-		volume_option_deinit(&o->volumes[i]);
-	volume_option_deinit(&o->root_dir);
+		run_volume_option_deinit(&o->volumes[i]);
+	run_volume_option_deinit(&o->root_dir);
 	free(TAKE_PTR(o->volumes));
 	free(TAKE_PTR(o->env));
 	o->n_volumes = o->n_env = 0;

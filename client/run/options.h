@@ -47,3 +47,11 @@ struct run_options {
 int run_options_parse(int argc, char **argv, struct run_options *ret_options,
 		      char problem[static RUN_PROBLEM_MAX]);
 void run_options_deinit(struct run_options *options);
+
+/* ---- options_volume.c ---- */
+
+/* One -v more: there is room for it. */
+int run_volume_option_take(struct run_options *o, const char *text, char *problem);
+/* --root; the last one counts. */
+int run_root_option_take(struct run_options *o, const char *text, char *problem);
+void run_volume_option_deinit(struct run_volume_option *v);
