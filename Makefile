@@ -250,7 +250,7 @@ check-noopenat2: ## All tests with openat2 withheld, as on old kernels: the inod
 check-programs: ## Real programs, natively and under gofer run (installs node, go, gdb, Python's own tests: about 500 MB)
 	@scripts/install-deps build test programs
 	+@$(MAKE) programs
-	@tests/run -l -u $(if $(filter 0,$(shell id -u)),user,self) -j 1 -k programs/$(K) plain=$(BUILD)
+	@tests/run -l -v -u $(if $(filter 0,$(shell id -u)),user,self) -j 1 -k programs/$(K) plain=$(BUILD)
 
 demo: ## Show what gofer does, with real commands and their output
 	@scripts/install-deps build test

@@ -162,6 +162,11 @@ int64_t call_descriptor(struct call *c, int fd);
 /* A call that led to `path` in /proc or /dev. flags: open(2)'s, of calls that open. */
 int64_t call_foreign(struct call *c, const char *path, int flags);
 
+/* ---- handle_open.c ---- */
+
+/* Opens a FIFO that the program may open, in a thread of its own: it may have to wait for the other end. Takes fd, any descriptor of it. */
+int64_t call_open_fifo(struct call *c, int fd, int flags);
+
 /* ---- handle_reopen.c ---- */
 
 /* open(2) with `flags` of what a lookup found in /proc or /dev (gofer_foreign_path()). */
@@ -175,9 +180,9 @@ int call_own_descriptor(const struct call *c, const char *path);
 bool call_begins_at_own(const struct call *c, struct path_arg *p);
 /* A path that is relative to a directory of /proc or /dev becomes the absolute one. */
 int call_join_foreign(const struct call *c, struct path_arg *p);
-/* The path of a regular file that the server donated; *ret_id identifies it. -ENOENT: it is none, or has no name. */
-int call_donated_name(struct call *c, int number, char path[static PATH_MAX],
-		      struct object_id *ret_id);
+/* The path of what is open, but no directory; *ret_id identifies it. -ENOENT: it is no volume's, or has no name. */
+int call_open_name(struct call *c, int number, char path[static PATH_MAX],
+		   struct object_id *ret_id);
 
 /* ---- change.c: changes through descriptors ---- */
 
@@ -212,6 +217,14 @@ bool call_has_made(int fd, struct id_set *set);
  */
 int call_resolve(struct call *c, struct path_arg *p, const char *text, uint64_t resolve, int flags,
 		 struct stat *ret_st);
+
+/* ---- handle_exec.c ---- */
+
+/*
+ * Remembers the place that the caller is about to have as a directory of its own (chdir(2), O_PATH): one that lies deeper than a path can be
+ * long is not found by its path afterwards.
+ */
+void call_foresee(struct call *c, const struct path_arg *p);
 
 /* ---- view.c: the same objects as the sandbox's kernel sees them ---- */
 

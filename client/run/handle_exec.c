@@ -71,19 +71,16 @@ int64_t supervise_execveat(struct call *c)
 	return do_exec(c, c->args[0], c->args[1], (int)c->args[4]);
 }
 
-/*
- * The place where the caller is going to be, known before it is there: a directory that lies deeper than a path can be long is not found
- * by its path afterwards. Only below a directory whose mount is known, which the caller's current one is.
- */
-static void foresee(struct call *c, const struct path_arg *p)
+/* Only below a directory whose mount is known, which is that of the place where the path begins. */
+void call_foresee(struct call *c, const struct path_arg *p)
 {
 	char link[PROC_PATH_MAX], path[PATH_MAX];
 	struct gofer_opened opened;
 	struct object_id id;
 	ssize_t n;
 
-	call_proc_path(c, AT_FDCWD, link);
-	if (!p->dir || p->dirfd != AT_FDCWD)
+	call_proc_path(c, p->dirfd, link);
+	if (!p->dir)
 		return;
 	n = readlink(link, path, sizeof(path));
 	if (n >= 0 && (size_t)n + strlen(p->text) < PATH_MAX - NAME_MAX)
@@ -111,7 +108,7 @@ int64_t supervise_chdir(struct call *c)
 	r = call_path(c, 0, AT_FDCWD, c->args[0], false, &p);
 	if (call_caged(c)) {
 		if (r == 0)
-			foresee(c, p);
+			call_foresee(c, p);
 		return r == -EFAULT || r == -ENAMETOOLONG ? r : CALL_CONTINUE;
 	}
 	c->may_continue = true;

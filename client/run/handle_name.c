@@ -174,7 +174,7 @@ static int named_place(struct call *c, int fd, struct gofer_place **ret_place)
 	struct gofer_opened opened;
 	struct object_id id;
 	char path[PATH_MAX];
-	int r = call_donated_name(c, fd, path, &id);
+	int r = call_open_name(c, fd, path, &id);
 
 	if (r == 0)
 		r = gofer_open_descriptor(c->w->view, path, O_PATH | O_NOFOLLOW, 0, &opened);

@@ -85,13 +85,28 @@ static int64_t open_fifo(struct slow_work *w)
 	return fd < 0 ? -errno : fd;
 }
 
+int64_t call_open_fifo(struct call *c, int fd, int flags)
+{
+	struct slow_work *work = malloc(sizeof(*work));
+
+	if (!work) {
+		fd_close(fd);
+		return -ENOMEM;
+	}
+	*work = (struct slow_work){ .work = open_fifo,
+				    .fd = fd,
+				    .inode = -EBADF,
+				    .flags = flags,
+				    .fd_flags = flags & O_CLOEXEC };
+	return slow_call(c, work);
+}
+
 /*
  * The server opens no special files. What the program made itself it may open, and with `error` 0 (the volume allows it) what the host
  * made; `error` is for all else.
  */
 static int64_t open_special(struct call *c, const struct path_arg *p, int flags, int error)
 {
-	struct slow_work *work;
 	struct stat st;
 	int fd, r;
 
@@ -109,17 +124,7 @@ static int64_t open_special(struct call *c, const struct path_arg *p, int flags,
 		fd_close(fd);
 		return -EEXIST;
 	}
-	work = malloc(sizeof(*work));
-	if (!work) {
-		fd_close(fd);
-		return -ENOMEM;
-	}
-	*work = (struct slow_work){ .work = open_fifo,
-				    .fd = fd,
-				    .inode = -EBADF,
-				    .flags = flags,
-				    .fd_flags = flags & O_CLOEXEC };
-	return slow_call(c, work);
+	return call_open_fifo(c, fd, flags);
 }
 
 /*
@@ -196,6 +201,25 @@ static int64_t open_once(struct call *c, const struct path_arg *p, int flags, mo
 	return result;
 }
 
+/* A file without a name, in the directory that was resolved. */
+static int64_t open_unnamed(struct call *c, struct path_arg *p, int flags, mode_t mode,
+			    const struct stat *want)
+{
+	struct gofer_opened dir;
+	int r = gofer_open_descriptor(c->w->view, p->text, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0,
+				      &dir);
+
+	if (r < 0)
+		return call_result(c, r);
+	gofer_place_unref(p->dir);
+	p->dir = dir.place;
+	if (want->st_dev != dir.st.st_dev || want->st_ino != dir.st.st_ino)
+		return -ESTALE;
+	gofer_fchdir(c->w->view, p->dir);
+	memcpy(p->text, ".", 2);
+	return open_once(c, p, flags, mode, NULL);
+}
+
 /* As openat2(2) with `resolve`: first where, then that. */
 static int64_t open_resolved(struct call *c, struct path_arg *p, int flags, mode_t mode,
 			     uint64_t resolve)
@@ -211,8 +235,10 @@ static int64_t open_resolved(struct call *c, struct path_arg *p, int flags, mode
 			continue;
 		if (r < 0)
 			return call_result(c, r);
+		if ((flags & O_TMPFILE) == O_TMPFILE)
+			result = open_unnamed(c, p, flags, mode, &want);
 		/* What is there is not made, and emptied only when it is known to be what was found. */
-		if (want.st_ino)
+		else if (want.st_ino)
 			result = open_once(c, p, (flags & ~(O_CREAT | O_EXCL)) | O_NOFOLLOW, mode,
 					   &want);
 		else
@@ -238,8 +264,10 @@ static int64_t do_open(struct call *c, int dirfd, uint64_t address, int flags, m
 	 * ADDFD installs no O_PATH descriptors. The kernel may make them: they give nothing but a place in its view. Where that
 	 * is the host's, a directory is opened for reading instead, and nothing else.
 	 */
-	if ((flags & O_PATH) && call_caged(c))
+	if ((flags & O_PATH) && call_caged(c)) {
+		call_foresee(c, p);
 		return CALL_CONTINUE;
+	}
 	if (flags & O_PATH)
 		flags = O_RDONLY | O_DIRECTORY | (flags & (O_NOFOLLOW | O_CLOEXEC));
 	if (flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)))

@@ -66,7 +66,9 @@ static int64_t reopen(struct call *c, int number, int flags)
 	if (had < 0)
 		return -errno;
 	/* A FIFO's place is no leave to open it: Landlock cannot tell it from a file. (Pipes are none of any volume's.) */
-	if (S_ISFIFO(st.st_mode) && (had & O_PATH) && !call_has_made(own, &c->sv->fifos))
+	if (S_ISFIFO(st.st_mode) && call_has_made(own, &c->sv->fifos))
+		return call_open_fifo(c, TAKE_FD(own), flags);
+	if (S_ISFIFO(st.st_mode) && (had & O_PATH))
 		return -EPERM;
 	if (!S_ISREG(st.st_mode))
 		return CALL_CONTINUE;

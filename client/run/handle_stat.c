@@ -113,7 +113,7 @@ static ssize_t read_foreign_link(struct call *c, size_t size)
 	int number = call_caged(c) ? call_own_descriptor(c, gofer_foreign_path()) : -1;
 	struct object_id id;
 
-	if (number < 0 || call_donated_name(c, number, c->w->text, &id) < 0)
+	if (number < 0 || call_open_name(c, number, c->w->text, &id) < 0)
 		return -EREMOTE;
 	return (ssize_t)MIN(strlen(c->w->text), size);
 }

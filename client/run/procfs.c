@@ -166,11 +166,10 @@ static bool is_named(struct call *c, const char *path, const struct object_id *i
 }
 
 /*
- * The kernel names a donated descriptor from the root of the server's mount, which is the volume's (or, where the server has no mounts of
- * its own, the host's).
+ * The kernel names a descriptor from the root of its mounts. In the view that is the path; of a donated one it is the rest behind the
+ * volume's (or, where the server has no mounts of its own, the host's path).
  */
-int call_donated_name(struct call *c, int number, char path[static PATH_MAX],
-		      struct object_id *ret_id)
+int call_open_name(struct call *c, int number, char path[static PATH_MAX], struct object_id *ret_id)
 {
 	_cleanup_fd_ int own = -EBADF;
 	char link[PROC_PATH_MAX], text[PATH_MAX];
@@ -185,9 +184,12 @@ int call_donated_name(struct call *c, int number, char path[static PATH_MAX],
 		return r;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", own);
 	n = readlink(link, text, sizeof(text) - 1);
-	if (n <= 0 || text[0] != '/' || !S_ISREG(st.st_mode))
+	if (n <= 0 || text[0] != '/' || S_ISDIR(st.st_mode))
 		return -ENOENT;
 	text[n] = '\0';
+	memcpy(path, text, (size_t)n + 1);
+	if (call_is_view(c, ret_id->mount))
+		return is_named(c, path, ret_id) ? 0 : -ENOENT;
 	for (size_t i = 0; i < plan->n_volumes; i++) {
 		const struct run_volume *v = &plan->volumes[i];
 		size_t root = strcmp(v->guest, "/") == 0 ? 1 : 0, host = strlen(v->host);

@@ -111,6 +111,19 @@ ROW(pidfd_send_signal) = { CALL(424, "pidfd_send_signal", "supervisor", BY_DESCR
 				{ ARG_PIDFD }, V(SIGCONT), V(0), V(0)),
 			   END };
 ROW(truncate) = { CALL(76, "truncate", "", 0, PATH, V(0)), END };
+/* Who one is not. */
+ROW(setuid) = { CALL(105, "setuid", "somebody else", IN_CHILD | BY_DESCRIPTOR, V(1)), END };
+ROW(setgid) = { CALL(106, "setgid", "somebody else", IN_CHILD | BY_DESCRIPTOR, V(1)), END };
+ROW(setreuid) = { CALL(113, "setreuid", "somebody else", IN_CHILD | BY_DESCRIPTOR, V(1), V(1)),
+		  END };
+ROW(setregid) = { CALL(114, "setregid", "somebody else", IN_CHILD | BY_DESCRIPTOR, V(1), V(1)),
+		  END };
+ROW(setresuid) = {
+	CALL(117, "setresuid", "somebody else", IN_CHILD | BY_DESCRIPTOR, V(-1), V(1), V(1)), END
+};
+ROW(setresgid) = {
+	CALL(119, "setresgid", "somebody else", IN_CHILD | BY_DESCRIPTOR, V(-1), V(1), V(1)), END
+};
 ROW(chdir) = { CALL(80, "chdir", "", IN_CHILD, DIR_), END };
 ROW(rename) = { CALL(82, "rename", "from", 0, PATH, { ARG_INSIDE_NEW }),
 		CALL(82, "rename", "to", 0, { ARG_INSIDE }, NEW), END };

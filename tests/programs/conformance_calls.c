@@ -215,6 +215,20 @@ static void names_of_proc(void)
 	CALL(readlink, whole, buffer, sizeof(buffer));
 	say("  %s", relative(buffer));
 	CALL(linkat, AT_FDCWD, whole, AT_FDCWD, "d/again", AT_SYMLINK_FOLLOW);
+	/* What is only a place: a file, a link, a FIFO. */
+	static const char *const places[] = { "f", "l", "fifo" };
+
+	for (size_t i = 0; i < 3; i++) {
+		int at = CALL(open, places[i], O_PATH | O_NOFOLLOW, 0);
+
+		snprintf(file, sizeof(file), "%d", at);
+		CALL(linkat, fds, file, AT_FDCWD, "e/linked", AT_SYMLINK_FOLLOW);
+		look("e/linked");
+		CALL(unlink, "e/linked");
+		CALL(openat, fds, file, O_WRONLY | O_NONBLOCK, 0);
+		CALL(openat, fds, file, O_RDWR | O_NONBLOCK, 0);
+		CALL(close_range, at, ~0U, 0);
+	}
 	/* A socket's path that is too long for its address. */
 	snprintf(un.sun_path, sizeof(un.sun_path), "/proc/self/fd/%d/socket", d);
 	CALL(bind, s, &un, sizeof(un));
@@ -256,6 +270,11 @@ static void unnamed(void)
 	CALL(linkat, AT_FDCWD, "/proc/self/fd/3", AT_FDCWD, "d/again", AT_SYMLINK_FOLLOW);
 	umask(077);
 	look_fd(CALL(open, ".", O_TMPFILE | O_RDWR, 0666));
+	look_fd(CALL(openat2, AT_FDCWD, "d",
+		     &((struct open_how){ .flags = O_TMPFILE | O_RDWR,
+					  .mode = 0640,
+					  .resolve = RESOLVE_BENEATH }),
+		     sizeof(struct open_how)));
 	look_list("d");
 }
 
@@ -984,6 +1003,22 @@ static void watching(void)
 	CALL(inotify_rm_watch, in, 1);
 }
 
+/* An ordinary user stays who he is. */
+static void identities(void)
+{
+	uid_t uid = getuid();
+	gid_t gid = getgid(), groups[] = { gid };
+
+	CALL(setuid, uid), CALL(setuid, uid + 1), CALL(setuid, 0), CALL(setuid, -1);
+	CALL(setgid, gid), CALL(setgid, gid + 1), CALL(setgid, 0), CALL(setgid, -1);
+	CALL(setreuid, uid, -1), CALL(setreuid, -1, uid + 1), CALL(setreuid, 0, 0);
+	CALL(setregid, -1, gid), CALL(setregid, gid + 1, -1), CALL(setregid, -1, -1);
+	CALL(setresuid, -1, uid, uid), CALL(setresuid, uid, uid, 1), CALL(setresuid, -1, -1, -1);
+	CALL(setresgid, gid, gid, gid), CALL(setresgid, gid, gid + 5, gid);
+	CALL(setgroups, 1, groups);
+	say("  %d %d", getuid() == uid, getegid() == gid);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -997,7 +1032,7 @@ static const struct {
 	S(masks),          S(permissions),         S(listings),
 	S(memory),         S(long_paths),          S(times),
 	S(statx_masks),    S(extended_attributes), S(descriptors),
-	S(watching),
+	S(watching),       S(identities),
 };
 
 int main(int argc, char **argv)
