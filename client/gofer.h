@@ -194,6 +194,11 @@ struct gofer_mount_options {
 	 * (no watches left, a kind of file system that others change too, what may not be read), each call asks the server.
 	 */
 	bool watch;
+	/*
+	 * With watch. A watch costs about as much as three requests and counts against a limit, so watch_again puts one only on what is asked for a second time.
+	 * watch_names: the attributes of regular files are asked for every time, so that their times do not lag.
+	 */
+	bool watch_again, watch_names;
 	uint32_t
 		follow; /* budget of links for the server to follow on speculation; 0 = 8, UINT32_MAX = none. Not used in modes that remember */
 	uint64_t

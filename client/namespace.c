@@ -78,7 +78,7 @@ static int view_new(struct mount_table *table, struct gofer_namespace **ret_ns)
 
 	if (ns) {
 		pthread_rwlock_rdlock(&table->lock);
-		ns->cwd = place_new(mount_at(table, "/", 1), 0, "/");
+		ns->cwd = place_new(mount_at(table, "/", 1), 0, "/", NULL);
 		pthread_rwlock_unlock(&table->lock);
 	}
 	if (!ns || !ns->cwd) {
@@ -147,7 +147,7 @@ static void settle_cwd(struct gofer_namespace *ns, struct mount *m)
 		return;
 	pthread_rwlock_wrlock(&ns->lock);
 	if (!ns->cwd->mount && strcmp(ns->cwd->path, "/") == 0) {
-		struct gofer_place *p = place_new(m, 0, "/");
+		struct gofer_place *p = place_new(m, 0, "/", NULL);
 
 		if (p) {
 			old = ns->cwd;
@@ -224,6 +224,8 @@ int gofer_mount(struct gofer_namespace *ns, struct gofer_session *session, uint3
 	m->read_only = o->read_only;
 	m->caching = o->interop != GOFER_INTEROP_SHARED;
 	m->watching = o->watch && !m->caching;
+	m->watch_again = o->watch_again;
+	m->watch_names = o->watch_names;
 	if (m->caching || m->watching) {
 		r = session_cache(session, m->watching, o->cache_bytes);
 		if (r < 0) {

@@ -40,8 +40,9 @@ struct mount {
 	struct gofer_session *session; /* NULL: foreign */
 	uint32_t fs_id, follow;
 	bool read_only, donate;
-	bool caching;  /* nobody else changes the tree: session->cache may answer */
-	bool watching; /* session->watched may */
+	bool caching;                  /* nobody else changes the tree: session->cache may answer */
+	bool watching;                 /* session->watched may ... */
+	bool watch_again, watch_names; /* see struct gofer_mount_options */
 	size_t len;
 	char path[]; /* absolute, normalised: "/" or "/a/b" */
 };
@@ -50,6 +51,7 @@ struct gofer_place {
 	_Atomic unsigned refs;
 	struct mount *mount; /* NULL: a directory that only mounts make */
 	uint64_t handle;     /* 0: the mount's root */
+	uint64_t dev, ino;   /* of the object; ino 0: not known */
 	char path[];         /* absolute, normalised: what it was called when it was opened */
 };
 
@@ -72,8 +74,9 @@ void mount_unref(struct mount *m);
 /* message.c: what gofer_foreign_path() says. */
 void foreign_note(const char *pos, const char *path, size_t len);
 
-/* NULL without memory; then the handle is still the caller's. */
-struct gofer_place *place_new(struct mount *mount, uint64_t handle, const char *path);
+/* NULL without memory; then the handle is still the caller's. attr: of the object, or NULL. */
+struct gofer_place *place_new(struct mount *mount, uint64_t handle, const char *path,
+			      const Gofer__Attr *attr);
 /* With table->lock. The mount exactly at, or covering, an absolute normalised path; NULL. */
 struct mount *mount_at(struct mount_table *table, const char *path, size_t len);
 struct mount *mount_over(struct mount_table *table, const char *path, size_t len);

@@ -229,7 +229,7 @@ static int take_opened(struct opening *o, struct gofer_opened *ret_opened)
 	if (r == 0 && m->handle) {
 		if (lookup_absolute(&o->lookup, path) < 0)
 			memcpy(path, o->lookup.mount->path, o->lookup.mount->len + 1);
-		opened.place = place_new(o->lookup.mount, m->handle, path);
+		opened.place = place_new(o->lookup.mount, m->handle, path, m->attr);
 		r = opened.place ? 0 : -ENOMEM;
 	}
 	if (r < 0) {

@@ -135,6 +135,8 @@ static int probe(struct lookup *l, size_t len, bool nofollow, bool follow, Gofer
 		    CACHE_READ, 0, 0);
 	r = session_call(l->mount->session, &request, NULL, &reply);
 	recall_probed(&op, l, len, nofollow, r, &reply);
+	if (r == -ENOENT)
+		recall_absent(l, len, nofollow);
 	if (r < 0)
 		return r;
 	if (reply.kind == GOFER_REPLY_STOP) {
@@ -382,6 +384,8 @@ static int ask_cache(struct path_call *c, const struct rpc_info *rpc)
 			return -ENOENT;
 		if (r == CACHE_DENIED)
 			return -EACCES;
+		if (r == CACHE_NO_LINK)
+			return -EINVAL;
 		if (r == CACHE_HIT)
 			return CACHE_KNOWN;
 	}
@@ -422,6 +426,9 @@ int path_call(struct path_call *c, struct gofer_reply *ret_reply)
 		recall_begin(&op, c, rpc);
 		r = session_call(c->session, &request, c->sink, &reply);
 		recall_end(&op, c, rpc, r, &reply);
+		if (r == -ENOENT && c->lookup[0] && !c->lookup[1] && !c->answer &&
+		    !(rpc->flags & RPC_WRITES) && !c->changes)
+			recall_absent(c->lookup[0], c->lookup[0]->len, c->path[0]->nofollow);
 		if (r < 0)
 			return r;
 		if (reply.kind == GOFER_REPLY_STOP) {

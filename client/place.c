@@ -11,7 +11,8 @@
 
 #include "client/namespace.h"
 
-struct gofer_place *place_new(struct mount *mount, uint64_t handle, const char *path)
+struct gofer_place *place_new(struct mount *mount, uint64_t handle, const char *path,
+			      const Gofer__Attr *attr)
 {
 	size_t n = strlen(path) + 1;
 	struct gofer_place *p = malloc(sizeof(*p) + n);
@@ -21,6 +22,8 @@ struct gofer_place *place_new(struct mount *mount, uint64_t handle, const char *
 	atomic_init(&p->refs, 1);
 	p->mount = mount_ref(mount);
 	p->handle = handle;
+	p->dev = attr ? attr->dev : 0;
+	p->ino = attr ? attr->ino : 0;
 	memcpy(p->path, path, n);
 	return p;
 }
@@ -48,7 +51,7 @@ const char *gofer_place_path(const struct gofer_place *place)
 }
 
 /* Opens the directory that the lookup leads to, if it may be searched. */
-static int enter(struct lookup *l, uint64_t *ret_handle, char *path)
+static int enter(struct lookup *l, uint64_t *ret_handle, Gofer__Attr *ret_attr, char *path)
 {
 	Gofer__OpenRequest m = GOFER__OPEN_REQUEST__INIT;
 	Gofer__AccessRequest search = GOFER__ACCESS_REQUEST__INIT;
@@ -78,6 +81,7 @@ static int enter(struct lookup *l, uint64_t *ret_handle, char *path)
 	if (r < 0)
 		return r;
 	handle = ((Gofer__OpenReply *)reply.message)->handle;
+	*ret_attr = *((Gofer__OpenReply *)reply.message)->attr;
 	gofer_reply_free(&reply);
 	session = l->mount->session;
 	where = (Gofer__Path)GOFER__PATH__INIT;
@@ -106,15 +110,16 @@ int gofer_chdir(struct gofer_namespace *ns, const char *path)
 	_cleanup_lookup_ struct lookup l;
 	struct gofer_place *p;
 	char text[PATH_MAX];
+	Gofer__Attr attr = GOFER__ATTR__INIT;
 	uint64_t handle = 0;
 	int r;
 
 	r = lookup_init(&l, ns, path);
 	if (r == 0)
-		r = enter(&l, &handle, text);
+		r = enter(&l, &handle, &attr, text);
 	if (r < 0)
 		return fail_path(r, "chdir", path);
-	p = place_new(l.mount, handle, text);
+	p = place_new(l.mount, handle, text, &attr);
 	if (!p) {
 		if (handle)
 			gofer_handle_close(l.mount->session, handle);

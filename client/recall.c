@@ -7,6 +7,7 @@
  */
 #include "client/recall.h"
 
+#include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -39,7 +40,8 @@ static struct cache_path path_of(const struct lookup *l, size_t len, bool nofoll
 				    .identity = l->mount->session->identity,
 				    .text = l->path,
 				    .len = len,
-				    .nofollow = nofollow };
+				    .nofollow = nofollow,
+				    .names = l->mount->watch_names };
 }
 
 /* ---- watches ---- */
@@ -103,7 +105,7 @@ static int answer_of(const Gofer__WatchReply *m, const struct cache_path *path,
 						    : CACHE_MISS;
 	case CACHE_TARGET:
 		if (!link)
-			return CACHE_MISS;
+			return CACHE_NO_LINK;
 		memcpy(answer->text, m->target.data, m->target.len);
 		answer->len = m->target.len;
 		return CACHE_HIT;
@@ -154,6 +156,8 @@ static int watch(struct lookup *l, const struct cache_path *path, enum cache_wan
 	if (reply.fd >= 0)
 		cache_set_queue(cache, TAKE_FD(reply.fd));
 	cache_learn_watched(&op, path, watched);
+	if (!watched->n_watches)
+		cache_no_watch(cache);
 	r = answer_of(watched, path, want, mode, answer);
 	gofer_reply_free(&reply);
 	if (r == CACHE_MISS && want == CACHE_LIST)
@@ -175,36 +179,122 @@ static int undot(struct lookup *l, struct cache *cache, const struct cache_path 
 	return 1;
 }
 
+/*
+ * Where the lookup starts at a directory that is held, the path from the root that this once had. False where there is none.
+ * *ret_shift: where in it the lookup's own text would begin. The text is not put in order but for "./" in front: what "." and
+ * ".." are, the cache itself knows.
+ */
+static bool path_from_base(const struct lookup *l, size_t len, char *text, struct cache_path *path,
+			   ptrdiff_t *ret_shift)
+{
+	const struct gofer_place *base = l->base;
+	size_t skip = l->mount->len > 1 ? l->mount->len : 0, n = strlen(base->path), from = 0;
+
+	if (!base->ino || base->mount != l->mount || n < skip)
+		return false;
+	skip += base->path[skip] == '/';
+	n -= skip;
+	while (from + 2 < len && l->path[from] == '.' && l->path[from + 1] == '/')
+		for (from += 2; from < len && l->path[from] == '/';)
+			from++;
+	if (from == len && len)
+		return false;
+	if (n + 1 + len >= PATH_MAX)
+		return false;
+	memcpy(text, base->path + skip, n);
+	if (n)
+		text[n++] = '/';
+	memcpy(text + n, l->path + from, len - from);
+	path->text = text;
+	path->len = n + len - from;
+	path->based = true;
+	path->base = n;
+	path->dev = base->dev;
+	path->ino = base->ino;
+	*ret_shift = (ptrdiff_t)n - (ptrdiff_t)from;
+	return true;
+}
+
+/* Asks the server for a watch where that is worth it. A path from a base proves nothing by itself: the cache says whether it is still the way. */
+static int ask_watch(struct lookup *l, const struct cache_path *path, enum cache_want want,
+		     unsigned mode, struct cache_answer *answer)
+{
+	struct cache *cache = l->mount->session->watched;
+	struct cache_path dir = *path;
+	int r;
+
+	if (has_dots(path->text, path->len))
+		return CACHE_MISS;
+	/* To read a directory that is watched already, no Watch is needed. */
+	if (want == CACHE_LIST && cache_find(cache, path, CACHE_ATTR, 0, answer) == CACHE_HIT)
+		return CACHE_MISS;
+	if (!cache_may_watch(cache, path, l->mount->watch_again))
+		return CACHE_MISS;
+	if (!path->based)
+		return watch(l, path, want, mode, answer);
+	/* That it proves nothing by itself is also true of a failure. */
+	dir.len = path->base ? path->base - 1 : 0;
+	dir.based = false;
+	r = (int)cache_find(cache, &dir, CACHE_TARGET, 0, answer);
+	if (r == CACHE_MISS)
+		r = watch(l, &dir, CACHE_TARGET, 0, answer);
+	if (r == CACHE_NO_LINK)
+		r = watch(l, path, want, mode, answer);
+	if (r == -EPROTO)
+		return r;
+	return r < 0 ? (int)CACHE_MISS : (int)cache_find(cache, path, want, mode, answer);
+}
+
 int recall(struct lookup *l, size_t len, bool nofollow, enum cache_want want, unsigned mode,
 	   struct cache_answer *answer)
 {
 	struct gofer_session *s = l->mount->session;
 	struct cache *cache = l->mount->caching ? s->cache : s->watched;
+	bool watching = l->mount->watching;
 	struct cache_path path;
+	char text[PATH_MAX];
+	ptrdiff_t shift;
 	int r;
 
 	answer->found = CACHE_MISS;
-	if (!(l->mount->caching || l->mount->watching) || l->base || l->fresh ||
-	    session_check(s) < 0)
+	if (!(l->mount->caching || watching) || l->fresh || session_check(s) < 0)
 		return CACHE_MISS;
 	path = path_of(l, len, nofollow);
-	if (l->mount->watching && has_dots(path.text, path.len) && undot(l, cache, &path))
+	if (l->base && (!watching || !path_from_base(l, len, text, &path, &shift)))
+		return CACHE_MISS;
+	if (watching && !l->base && has_dots(path.text, path.len) && undot(l, cache, &path))
 		return CACHE_LINK;
 	r = (int)cache_find(cache, &path, want, mode, answer);
-	/* To read a directory that is watched already, no Watch is needed. */
-	if (r == CACHE_MISS && l->mount->watching && want != CACHE_LINKS && want != CACHE_FILE &&
-	    !has_dots(path.text, path.len) &&
-	    (want != CACHE_LIST || cache_find(cache, &path, CACHE_ATTR, 0, answer) != CACHE_HIT))
-		r = watch(l, &path, want, mode, answer);
+	if (r == CACHE_MISS && watching && want != CACHE_LINKS && want != CACHE_FILE &&
+	    !(want == CACHE_ATTR && path.names))
+		r = ask_watch(l, &path, want, mode, answer);
 	if (r < 0)
 		return r == -EPROTO ? session_violation(s, "a walk that cannot be") : r;
 	answer->found = (enum cache_found)r;
 	if (r != CACHE_LINK)
 		return r;
+	if (path.based) {
+		answer->stop.begin = (uint32_t)(answer->stop.begin - shift);
+		answer->stop.end = (uint32_t)(answer->stop.end - shift);
+	}
 	r = lookup_stop(l, &answer->stop);
 	if (r == -EPROTO)
 		return session_violation(s, "a path resolved in a way that cannot be");
 	return r < 0 ? r : (int)CACHE_LINK;
+}
+
+void recall_absent(struct lookup *l, size_t len, bool nofollow)
+{
+	struct cache_answer answer;
+	struct cache_path path;
+	char text[PATH_MAX];
+	ptrdiff_t shift;
+
+	if (!l || !l->mount->watching || l->fresh)
+		return;
+	path = path_of(l, len, nofollow);
+	if (!l->base || path_from_base(l, len, text, &path, &shift))
+		(void)ask_watch(l, &path, CACHE_ATTR, 0, &answer);
 }
 
 /* ---- */

@@ -15,6 +15,9 @@
 int recall(struct lookup *l, size_t len, bool nofollow, enum cache_want want, unsigned mode,
 	   struct cache_answer *answer);
 
+/* path[0..len) was found not to exist: next time that shall be known. */
+void recall_absent(struct lookup *l, size_t len, bool nofollow);
+
 /* Whether a call is about its last name, and never about what a link of that name leads to. */
 bool recall_by_name(const struct path_call *c, const struct rpc_info *rpc, unsigned which);
 

@@ -55,6 +55,7 @@ void cache_free(struct cache *c)
 	bury(c);
 	free(c->nodes);
 	free(c->inodes);
+	free(c->asked);
 	watches_free(c);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
@@ -128,10 +129,10 @@ struct tree *tree_of(struct cache *c, uint32_t fs_id, uint32_t identity, bool cr
 	return t;
 }
 
-void cache_trim(struct cache *c)
+void cache_evict(struct cache *c, size_t bytes)
 {
 	/* Nodes that have their turn again: each at most once, so that this ends. */
-	for (size_t turns = 2 * c->n_nodes; c->bytes > c->budget && turns; turns--) {
+	for (size_t turns = 2 * c->n_nodes; c->bytes > bytes && turns; turns--) {
 		struct node *n = c->oldest;
 
 		if (n->first || n->used || !n->parent) {
@@ -153,6 +154,11 @@ void cache_trim(struct cache *c)
 		node_drop(c, n);
 		c->stats.evictions++;
 	}
+}
+
+void cache_trim(struct cache *c)
+{
+	cache_evict(c, c->budget);
 }
 
 /* ---- requests ---- */

@@ -58,6 +58,14 @@ struct cache_path {
 	const char *text;
 	size_t len;
 	bool nofollow; /* a symbolic link as the last component is meant itself */
+	bool names;    /* attributes of a regular file are a miss */
+	/*
+	 * Where the path starts at a directory that is held: text[0..base) was its path once. What comes behind is looked for only if
+	 * that leads to it still. ("" is the root.)
+	 */
+	bool based;
+	size_t base;
+	uint64_t dev, ino;
 };
 
 /* ---- asking (find.c) ---- */
@@ -67,9 +75,10 @@ enum cache_want { CACHE_ATTR, CACHE_ACCESS, CACHE_TARGET, CACHE_LIST, CACHE_FILE
 enum cache_found {
 	CACHE_MISS,
 	CACHE_HIT,
-	CACHE_ABSENT, /* -ENOENT */
-	CACHE_DENIED, /* CACHE_ACCESS: -EACCES */
-	CACHE_LINK,   /* a symbolic link stands in the way: `stop` is what the server would say */
+	CACHE_ABSENT,  /* -ENOENT */
+	CACHE_DENIED,  /* CACHE_ACCESS: -EACCES */
+	CACHE_NO_LINK, /* CACHE_TARGET: -EINVAL */
+	CACHE_LINK,    /* a symbolic link stands in the way: `stop` is what the server would say */
 };
 
 /* A directory's contents, in one block of memory: free(). */
@@ -152,6 +161,10 @@ bool cache_wants_queue(struct cache *c);
 void cache_set_queue(struct cache *c, int fd);
 void cache_learn_watched(struct cache_op *op, const struct cache_path *path,
 			 const Gofer__WatchReply *reply);
+/* Whether a watch is worth asking for. again: only if the path was asked about before, as far as that is remembered. */
+bool cache_may_watch(struct cache *c, const struct cache_path *path, bool again);
+/* None could be had: some are let go, and for a while no further ones asked for. */
+void cache_no_watch(struct cache *c);
 /* Watches that nothing needs any more, at most `most`: the server is to be told. */
 size_t cache_take_gone(struct cache *c, uint32_t *watches, size_t most);
 

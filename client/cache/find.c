@@ -20,13 +20,13 @@ static bool is_link(const struct node *n)
 	return n->state == NODE_THERE && S_ISLNK(n->inode->attr.mode);
 }
 
-/* HIT: to the end of the text. LINK: walk->node is in the way. */
-static enum cache_found walk(struct cache *c, const struct tree *tree, const char *text, size_t len,
-			     struct walk *w)
+/* From a node at text[at]. HIT: to the end of the text. LINK: walk->node is in the way. */
+static enum cache_found walk(struct cache *c, struct node *from, const char *text, size_t at,
+			     size_t len, struct walk *w)
 {
-	size_t at = 0, begin, end;
+	size_t begin, end;
 
-	*w = (struct walk){ .node = tree->root };
+	*w = (struct walk){ .node = from };
 	while (path_next(text, len, &at, &begin, &end)) {
 		struct node *n = w->node;
 
@@ -60,6 +60,21 @@ static enum cache_found walk(struct cache *c, const struct tree *tree, const cha
 	if (len && text[len - 1] == '/')
 		w->slash = true;
 	return CACHE_HIT;
+}
+
+/* Where the path starts: the directory that it says, if that is still there. */
+static struct node *start_of(struct cache *c, const struct tree *tree,
+			     const struct cache_path *path)
+{
+	struct walk w;
+
+	if (!path->based)
+		return tree->root;
+	if (walk(c, tree->root, path->text, 0, path->base, &w) != CACHE_HIT ||
+	    w.node->state != NODE_THERE || !w.node->directory || w.node->inode->dev != path->dev ||
+	    w.node->inode->ino != path->ino)
+		return NULL;
+	return w.node;
 }
 
 static enum cache_found stop_at(const struct walk *w, struct cache_answer *a)
@@ -96,6 +111,9 @@ static enum cache_found target_of(const struct node *n, struct cache_answer *a)
 {
 	size_t len;
 
+	/* What a name leads to never becomes another type. */
+	if (n->state == NODE_THERE && n->inode->attr.mode && !is_link(n))
+		return CACHE_NO_LINK;
 	if (!is_link(n) || !n->inode->target)
 		return CACHE_MISS;
 	len = strlen(n->inode->target);
@@ -206,7 +224,10 @@ static enum cache_found find(struct cache *c, const struct cache_path *path, enu
 
 	if (!tree || c->names_in_flight || c->blind_in_flight)
 		return CACHE_MISS;
-	found = walk(c, tree, path->text, path->len, &w);
+	n = start_of(c, tree, path);
+	if (!n)
+		return CACHE_MISS;
+	found = walk(c, n, path->text, path->base, path->len, &w);
 	n = w.node;
 	n->used = true;
 	if (found == CACHE_LINK)
@@ -221,7 +242,7 @@ static enum cache_found find(struct cache *c, const struct cache_path *path, enu
 		return CACHE_MISS;
 	switch (want) {
 	case CACHE_ATTR:
-		if (!inode_holds(c, n->inode))
+		if (!inode_holds(c, n->inode) || (path->names && S_ISREG(n->inode->attr.mode)))
 			return CACHE_MISS;
 		a->attr = n->inode->attr;
 		return CACHE_HIT;

@@ -75,6 +75,9 @@ struct cache {
 	 * again. */
 	uint8_t *ended;
 	size_t ended_size;
+	uint32_t *asked;   /* hashes of paths */
+	unsigned no_watch; /* watches not to ask for */
+	size_t natives;
 	struct tree *trees;
 	/* hash tables; sizes are powers of two */
 	struct node **nodes;
@@ -103,8 +106,9 @@ struct cache {
  */
 void cache_unlock(struct cache *c);
 struct tree *tree_of(struct cache *c, uint32_t fs_id, uint32_t identity, bool create);
-/* Evicts until the budget holds. */
+/* Evicts until the budget holds; until no more than that many bytes are used. */
 void cache_trim(struct cache *c);
+void cache_evict(struct cache *c, size_t bytes);
 void cache_drop_locked(struct cache *c);
 /* Whether the reply of a request may teach something about names; about a regular file's state. */
 bool op_may_learn(const struct cache_op *op);

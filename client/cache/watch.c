@@ -19,6 +19,9 @@
 #include "common/path.h"
 
 enum {
+	ASKED = 8192,       /* slots, of which a later path takes an earlier one's */
+	NO_WATCH = 256,     /* paths that are not watched after one could not be */
+	MANY_WATCHES = 512, /* so few are not the reason */
 	GONE_MAX = 4096,
 	READS_MAX = 64, /* of the queue, before one gives up catching up */
 };
@@ -333,6 +336,37 @@ void cache_set_queue(struct cache *c, int fd)
 		c->queue = TAKE_FD(fd);
 	cache_unlock(c);
 	fd_close(fd);
+}
+
+bool cache_may_watch(struct cache *c, const struct cache_path *path, bool again)
+{
+	uint32_t hash = UINT32_C(2166136261) ^ path->fs_id ^ path->identity << 16, *slot;
+	bool may;
+
+	for (size_t i = 0; again && i < path->len; i++)
+		hash = (hash ^ (uint8_t)path->text[i]) * UINT32_C(16777619);
+	pthread_mutex_lock(&c->lock);
+	may = !c->no_watch;
+	c->no_watch -= !may;
+	if (may && again) {
+		if (!c->asked)
+			c->asked = calloc(ASKED, sizeof(*c->asked));
+		slot = c->asked ? &c->asked[hash % ASKED] : NULL;
+		may = !slot || *slot == hash;
+		if (slot)
+			*slot = hash;
+	}
+	pthread_mutex_unlock(&c->lock);
+	return may;
+}
+
+void cache_no_watch(struct cache *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->no_watch = NO_WATCH;
+	if (c->n_watches >= MANY_WATCHES)
+		cache_evict(c, c->bytes - c->bytes / 8);
+	cache_unlock(c);
 }
 
 static size_t components(const char *text, size_t len)
