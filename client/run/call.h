@@ -21,6 +21,7 @@
 #include "client/run/cage.h"
 #include "client/run/objects.h"
 #include "client/run/plan.h"
+#include "client/run/receivers.h"
 #include "common/util.h"
 
 #define CALL_CONTINUE INT64_MIN   /* the kernel does it */
@@ -42,6 +43,7 @@ struct worker {
 	struct supervisor *sv;
 	pthread_t thread;
 	bool started;
+	struct receiver receiver;
 	struct gofer_namespace *view;
 	struct seccomp_notif *notif; /* of the kernel's size */
 	struct seccomp_notif_resp *resp;
@@ -61,6 +63,7 @@ struct supervisor {
 	size_t notif_size, resp_size;
 	struct worker *workers;
 	size_t n_workers;
+	struct receivers receivers;
 	_Atomic bool stop;
 	_Atomic int broken;
 	_Atomic unsigned slow; /* threads of slow.c */
@@ -152,8 +155,8 @@ void call_answer(struct supervisor *sv, uint64_t id, struct seccomp_notif_resp *
 		 int64_t result);
 /* Nanoseconds. */
 uint64_t call_clock(void);
-/* Counts and audits. */
-void call_note(struct call *c, int64_t result, uint64_t begun);
+/* Counts and audits. Returns what time it is. */
+uint64_t call_note(struct call *c, int64_t result, uint64_t begun);
 
 /* ---- native.c: what no server holds ---- */
 

@@ -61,13 +61,13 @@ static void audit(struct call *c, int64_t result, uint64_t nanoseconds)
 					  .micros = nanoseconds / 1000 });
 }
 
-void call_note(struct call *c, int64_t result, uint64_t begun)
+uint64_t call_note(struct call *c, int64_t result, uint64_t begun)
 {
 	struct supervisor *sv = c->sv;
-	uint64_t nanoseconds = call_clock() - begun;
+	uint64_t now = call_clock(), nanoseconds = now - begun;
 
 	if (c->nr < 0 || c->nr >= CALL_MAX_NR)
-		return;
+		return now;
 	atomic_fetch_add_explicit(&sv->calls[c->nr], 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&sv->nanoseconds[c->nr], nanoseconds, memory_order_relaxed);
 	if (result == CALL_CONTINUE)
@@ -76,6 +76,7 @@ void call_note(struct call *c, int64_t result, uint64_t begun)
 		atomic_fetch_add_explicit(&sv->failed[c->nr], 1, memory_order_relaxed);
 	if (sv->audit)
 		audit(c, result, nanoseconds);
+	return now;
 }
 
 /* ---- --stats ---- */

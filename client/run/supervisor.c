@@ -24,10 +24,7 @@
 
 #define STOP_SIGNAL (SIGRTMIN + 1)
 
-/*
- * More than there are CPUs: a call that nobody has taken yet can be interrupted by a signal, one that was taken cannot; and a
- * worker that waits for the server takes none.
- */
+/* At most as many calls at a time; slow.c has threads of its own. */
 enum { WORKERS = 8 };
 
 static int64_t (*const handlers[CALL_MAX_NR])(struct call *c) = {
@@ -55,7 +52,14 @@ static int64_t handle(struct call *c)
 	return result;
 }
 
-static void serve_one(struct worker *w)
+/* Without it everything works as well, slower. */
+static void wake_here(struct supervisor *sv, bool here)
+{
+	(void)ioctl(sv->cage->listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS,
+		    here ? SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP : 0UL);
+}
+
+static uint64_t serve_one(struct worker *w, uint64_t begun)
 {
 	struct supervisor *sv = w->sv;
 	struct call c = { .sv = sv,
@@ -64,33 +68,44 @@ static void serve_one(struct worker *w)
 			  .tid = (pid_t)w->notif->pid,
 			  .nr = w->notif->data.nr,
 			  .args = (const uint64_t *)w->notif->data.args };
-	uint64_t begun = call_clock();
 	int64_t result = handle(&c);
 
-	if (result != CALL_SENT)
+	if (result != CALL_SENT && w->receiver.alternate) {
+		/* Several programs call by turns. Here they would end up all on one CPU. */
+		wake_here(sv, false);
 		call_answer(sv, c.id, w->resp, result);
-	call_note(&c, result, begun);
+		wake_here(sv, true);
+	} else if (result != CALL_SENT) {
+		call_answer(sv, c.id, w->resp, result);
+	}
+	return call_note(&c, result, begun);
 }
 
 static void *work(void *data)
 {
 	struct worker *w = data;
 	struct supervisor *sv = w->sv;
+	uint64_t now = 0;
 	sigset_t set;
 
 	/* The command's signals go to its first thread. */
 	sigfillset(&set);
 	sigdelset(&set, STOP_SIGNAL);
 	(void)pthread_sigmask(SIG_SETMASK, &set, NULL);
-	while (!atomic_load_explicit(&sv->stop, memory_order_relaxed)) {
+	while (receivers_enter(&sv->receivers, &w->receiver, now)) {
+		int r;
+
 		memset(w->notif, 0, sv->notif_size);
-		if (ioctl(sv->cage->listener, SECCOMP_IOCTL_NOTIF_RECV, w->notif) == 0) {
-			serve_one(w);
+		r = ioctl(sv->cage->listener, SECCOMP_IOCTL_NOTIF_RECV, w->notif) < 0 ? -errno : 0;
+		now = call_clock();
+		receivers_leave(&sv->receivers, &w->receiver, r == 0 ? (int)w->notif->pid : 0, now);
+		if (r == 0) {
+			now = serve_one(w, now);
 			continue;
 		}
-		if (errno == EINTR)
+		if (r == -EINTR)
 			continue;
-		if (errno != ENOENT)
+		if (r != -ENOENT)
 			break;
 		/* A caller that was killed before we took it; or nobody is left who could call. */
 		struct pollfd fd = { .fd = sv->cage->listener, .events = POLLIN };
@@ -118,14 +133,17 @@ static int mount_all(struct supervisor *sv)
 		r = -ENOMEM;
 	for (size_t i = 0; r == 0 && i < plan->n_volumes; i++) {
 		/*
-		 * Of volumes that nobody changes, what was learnt is remembered. Never of those that the program may write: it
-		 * does so through donated descriptors, past us.
+		 * Of volumes that nobody changes, what was learnt is remembered. Of all others, what the kernel tells the
+		 * changes of; where the program may write, nothing that a store through a mapping changes, which it tells to nobody.
 		 */
 		const struct run_volume *v = &plan->volumes[i];
 		const struct gofer_mount_options options = {
 			.interop = plan->exclusive && v->read_only && v->kind != RUN_VOLUME_PRIVATE
 					   ? GOFER_INTEROP_EXCLUSIVE
 					   : GOFER_INTEROP_SHARED,
+			.watch = true,
+			.watch_again = true,
+			.watch_names = !v->read_only,
 		};
 		struct gofer_filesystem fs;
 
@@ -223,6 +241,7 @@ int supervisor_new(const struct run_plan *plan, struct gofer_session *session, s
 	objects_init(&sv->unnamed, UNNAMED_MAX);
 	id_set_init(&sv->fifos);
 	id_set_init(&sv->sockets);
+	receivers_init(&sv->receivers, WORKERS);
 	r = supervisor_init(sv);
 	if (r < 0)
 		supervisor_free(sv);
@@ -234,13 +253,11 @@ int supervisor_new(const struct run_plan *plan, struct gofer_session *session, s
 int supervisor_start(struct supervisor *sv)
 {
 	struct sigaction action = { .sa_handler = nothing };
-	uint64_t sync_wake = SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP;
 	int r = slow_init();
 
 	if (r == 0 && sigaction(STOP_SIGNAL, &action, NULL) < 0)
 		r = -errno;
-	/* Without it everything works as well, slower. */
-	(void)ioctl(sv->cage->listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, sync_wake);
+	wake_here(sv, true);
 	for (size_t i = 0; r == 0 && i < sv->n_workers; i++) {
 		r = -pthread_create(&sv->workers[i].thread, NULL, work, &sv->workers[i]);
 		sv->workers[i].started = r == 0;
@@ -269,6 +286,7 @@ void supervisor_free(struct supervisor *sv)
 	if (!sv)
 		return;
 	atomic_store(&sv->stop, true);
+	receivers_end(&sv->receivers);
 	for (size_t i = 0; sv->workers && i < sv->n_workers; i++) {
 		if (sv->workers[i].started)
 			join(sv->workers[i].thread);
@@ -287,6 +305,7 @@ void supervisor_free(struct supervisor *sv)
 	objects_deinit(&sv->unnamed);
 	id_set_deinit(&sv->fifos);
 	id_set_deinit(&sv->sockets);
+	receivers_deinit(&sv->receivers);
 	gofer_namespace_free(sv->ns);
 	free(sv);
 }
