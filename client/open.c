@@ -38,6 +38,8 @@ static int open_flags(int flags, uint32_t *ret_wire)
 		return -EINVAL;
 	if ((flags & O_CREAT) && (flags & O_DIRECTORY))
 		return -EINVAL;
+	if ((flags & O_TMPFILE) == O_TMPFILE && (flags & O_ACCMODE) == O_RDONLY)
+		return -EINVAL;
 	if ((flags & O_EXCL) && (flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY))))
 		wire |= GOFER__OPEN_FLAG__OPEN_EXCLUSIVE;
 	if ((flags & O_ACCMODE) != O_WRONLY)
@@ -237,10 +239,15 @@ static int take_opened(struct opening *o, struct gofer_opened *ret_opened)
 		return r;
 	}
 	if (o->reply.fd >= 0) {
+		const uint32_t both = GOFER__OPEN_FLAG__OPEN_READ | GOFER__OPEN_FLAG__OPEN_WRITE;
 		struct cache *cache = o->lookup.mount->session->cache;
+		struct cache *watched = o->lookup.mount->session->watched;
 
 		if (cache && (o->wire & GOFER__OPEN_FLAG__OPEN_WRITE))
 			cache_native_forever(cache);
+		/* Writing is announced by the kernel, but not what is stored through a mapping. */
+		if (watched && (o->wire & both) == both)
+			cache_mapped(watched, m->attr->dev, m->attr->ino);
 		opened.fd = TAKE_FD(o->reply.fd);
 	}
 	*ret_opened = opened;

@@ -238,19 +238,27 @@ bool op_may_learn_file(const struct cache_op *op)
 
 /* ---- descriptors ---- */
 
-int cache_native_begin(struct cache *c, uint64_t dev, uint64_t ino)
+/* With the lock. */
+static struct inode *native_inode(struct cache *c, uint64_t dev, uint64_t ino)
 {
 	Gofer__Attr attr = GOFER__ATTR__INIT;
-	struct inode *i;
-	int r = 0;
+	struct inode *i = inode_find(c, dev, ino);
 
-	pthread_mutex_lock(&c->lock);
-	i = inode_find(c, dev, ino);
 	if (!i) {
 		attr.dev = dev;
 		attr.ino = ino;
 		i = inode_learn(c, &attr);
 	}
+	return i;
+}
+
+int cache_native_begin(struct cache *c, uint64_t dev, uint64_t ino)
+{
+	struct inode *i;
+	int r = 0;
+
+	pthread_mutex_lock(&c->lock);
+	i = native_inode(c, dev, ino);
 	if (i) {
 		i->writers++;
 		inode_doubt(c, i);
@@ -259,6 +267,23 @@ int cache_native_begin(struct cache *c, uint64_t dev, uint64_t ino)
 	}
 	cache_unlock(c);
 	return r;
+}
+
+void cache_mapped(struct cache *c, uint64_t dev, uint64_t ino)
+{
+	enum { MAPPED_MAX = 16384 };
+	struct inode *i;
+
+	pthread_mutex_lock(&c->lock);
+	i = c->natives_forever ? NULL : native_inode(c, dev, ino);
+	if (i && !i->writers && c->mapped < MAPPED_MAX) {
+		c->mapped++;
+		i->writers++;
+		inode_doubt(c, i);
+	} else if (!i || !i->writers) {
+		c->natives_forever = true;
+	}
+	cache_unlock(c);
 }
 
 void cache_native_end(struct cache *c, uint64_t dev, uint64_t ino)

@@ -190,5 +190,7 @@ void cache_wrote(struct cache_op *op, const Gofer__Attr *attr);
  */
 int cache_native_begin(struct cache *c, uint64_t dev, uint64_t ino);
 void cache_native_end(struct cache *c, uint64_t dev, uint64_t ino);
+/* A descriptor by which the file may be mapped, and stored to, for good: its attributes are not known any more. */
+void cache_mapped(struct cache *c, uint64_t dev, uint64_t ino);
 /* ... of which nobody will say when it is closed: no regular file's attributes are known any more. */
 void cache_native_forever(struct cache *c);

@@ -99,7 +99,7 @@ static bool is_no_link(struct call *c, const struct path_arg *p)
 	const struct run_volume *volume;
 	struct stat st;
 
-	if (!c->sv->plan->exclusive)
+	if (c->sv->plan->interop != RUN_INTEROP_EXCLUSIVE)
 		return false;
 	volume = call_volume(c, p->dir ? gofer_place_path(p->dir) : p->text);
 	return volume && volume->read_only &&

@@ -46,11 +46,12 @@ static const char help[] =
 	"  --clearenv                begin with PATH, TERM and LANG only, instead of the caller's "
 	"environment\n"
 	"  --hostname NAME           the machine's name inside (gofer)\n"
-	"  --interop MODE            who else may change the read-only volumes, the root's among "
-	"them, while the program runs: shared, anybody; "
-	"exclusive,\n"
-	"                            nobody: what is known of them is not asked for again "
-	"(shared)\n"
+	"  --interop MODE            who else may change the volumes while the program runs: "
+	"watched, anybody, and what the\n"
+	"                            kernel reports no change of is not asked for again; shared, "
+	"anybody, and the server is\n"
+	"                            asked every time; exclusive, nobody the read-only ones, the "
+	"root's among them (watched)\n"
 	"  --net none|host           no network but a loopback device of its own, or this "
 	"machine's (none)\n"
 	"\n"
@@ -161,6 +162,23 @@ static int take_word(const char *option, const char *text, const char *a, const 
 	return run_fail(problem, -EINVAL, "--%s %s: expected %s or %s", option, text, a, b);
 }
 
+static int take_interop(struct run_options *o, const char *text, char *problem)
+{
+	static const char *const modes[] = {
+		[RUN_INTEROP_WATCHED] = "watched",
+		[RUN_INTEROP_SHARED] = "shared",
+		[RUN_INTEROP_EXCLUSIVE] = "exclusive",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++)
+		if (strcmp(text, modes[i]) == 0) {
+			o->interop = (enum run_interop)i;
+			return 0;
+		}
+	return run_fail(problem, -EINVAL, "--interop %s: expected watched, shared or exclusive",
+			text);
+}
+
 static int take_status_fd(struct run_options *o, const char *text, char *problem)
 {
 	char *end;
@@ -215,10 +233,7 @@ static int take_option(struct run_options *o, int option, char *problem)
 			o->net = r ? RUN_NET_HOST : RUN_NET_NONE;
 		return MIN(r, 0);
 	case OPT_INTEROP:
-		r = take_word("interop", optarg, "shared", "exclusive", problem);
-		if (r >= 0)
-			o->exclusive = r;
-		return MIN(r, 0);
+		return take_interop(o, optarg, problem);
 	case OPT_CHDIR:
 		o->chdir = optarg;
 		return optarg[0] == '/' ? 0

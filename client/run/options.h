@@ -30,7 +30,7 @@ struct run_options {
 	enum run_net net;
 	const char *chdir;
 	const char *hostname;
-	bool exclusive;   /* --interop: nobody changes the read-only volumes meanwhile */
+	enum run_interop interop;
 	const char **env; /* --env: "K=V", or "K" = as the caller has it */
 	size_t n_env;
 	bool clear_env;

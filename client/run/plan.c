@@ -129,7 +129,7 @@ int plan_init(const struct run_options *options, struct run_plan *ret_plan, char
 		.private_lock = -EBADF,
 		.net = options->net,
 		.hostname = options->hostname,
-		.exclusive = options->exclusive,
+		.interop = options->interop,
 		.argv = options->argv,
 		.uid = geteuid(),
 		.gid = getegid(),

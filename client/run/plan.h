@@ -72,6 +72,13 @@ struct run_volume {
 
 enum run_net { RUN_NET_NONE, RUN_NET_HOST };
 
+/* Who else changes the volumes while the program runs. */
+enum run_interop {
+	RUN_INTEROP_WATCHED, /* anybody: the kernel tells what; what it does not tell of is asked for each time */
+	RUN_INTEROP_SHARED,    /* anybody: everything is asked for each time */
+	RUN_INTEROP_EXCLUSIVE, /* the read-only ones: nobody */
+};
+
 struct run_plan {
 	struct run_volume *volumes;
 	size_t n_volumes;
@@ -79,9 +86,9 @@ struct run_plan {
 	int private_lock;  /* for others to see that it is in use */
 	enum run_net net;
 	const char *hostname; /* never NULL */
-	bool exclusive;       /* nobody changes the read-only volumes while the program runs */
-	char *chdir;          /* guest path where the program starts */
-	char **env;           /* NULL-terminated */
+	enum run_interop interop;
+	char *chdir; /* guest path where the program starts */
+	char **env;  /* NULL-terminated */
 	char **argv; /* NULL-terminated; argv[0] is looked up in env's PATH, inside. The caller's */
 	uid_t uid;
 	gid_t gid;

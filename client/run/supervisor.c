@@ -138,10 +138,11 @@ static int mount_all(struct supervisor *sv)
 		 */
 		const struct run_volume *v = &plan->volumes[i];
 		const struct gofer_mount_options options = {
-			.interop = plan->exclusive && v->read_only && v->kind != RUN_VOLUME_PRIVATE
+			.interop = plan->interop == RUN_INTEROP_EXCLUSIVE && v->read_only &&
+						   v->kind != RUN_VOLUME_PRIVATE
 					   ? GOFER_INTEROP_EXCLUSIVE
 					   : GOFER_INTEROP_SHARED,
-			.watch = true,
+			.watch = plan->interop != RUN_INTEROP_SHARED,
 			.watch_again = true,
 			.watch_names = !v->read_only,
 		};

@@ -131,6 +131,82 @@ static void learn(struct setup *s, const char *text)
 	cache_end(&op);
 }
 
+Test(cache_watch, a_path_from_a_directory_that_is_held)
+{
+	struct setup s;
+	struct cache_answer a;
+	struct cache_path p;
+	struct stat st;
+
+	start(&s);
+	learn(&s, "a");
+	learn(&s, "a/f");
+	cr_assert_eq(stat(at(&s, "a"), &st), 0);
+	p = path("a/f");
+	p.based = true;
+	p.base = strlen("a/");
+	p.dev = st.st_dev;
+	p.ino = st.st_ino;
+	cr_expect_eq(cache_find(s.cache, &p, CACHE_ATTR, 0, &a), CACHE_HIT);
+	cr_expect_eq(cache_find(s.cache, &p, CACHE_TARGET, 0, &a), CACHE_NO_LINK);
+	/* Of a regular file the names alone. */
+	p.names = true;
+	cr_expect_eq(cache_find(s.cache, &p, CACHE_ATTR, 0, &a), CACHE_MISS);
+	cr_expect_eq(cache_find(s.cache, &p, CACHE_TARGET, 0, &a), CACHE_NO_LINK);
+	p.names = false;
+	/* The path leads to another directory than the one that is held. */
+	p.ino++;
+	cr_expect_eq(cache_find(s.cache, &p, CACHE_ATTR, 0, &a), CACHE_MISS);
+	p.ino--;
+	cr_assert_eq(rename(at(&s, "a"), at(&s, "b")), 0);
+	cr_assert_eq(mkdir(at(&s, "a"), 0755), 0);
+	cr_expect_eq(cache_find(s.cache, &p, CACHE_ATTR, 0, &a), CACHE_MISS);
+	learn(&s, "a");
+	cr_expect_eq(cache_find(s.cache, &p, CACHE_ATTR, 0, &a), CACHE_MISS);
+	cr_expect_eq(cache_find(s.cache, &p, CACHE_TARGET, 0, &a), CACHE_MISS);
+	cr_assert_eq(rmdir(at(&s, "a")), 0);
+	cr_assert_eq(rename(at(&s, "b"), at(&s, "a")), 0);
+	stop(&s);
+}
+
+Test(cache_watch, a_file_that_can_be_mapped_has_no_known_attributes)
+{
+	struct setup s;
+	struct stat st;
+
+	start(&s);
+	learn(&s, "a/f");
+	cr_assert_eq(stat(at(&s, "a/f"), &st), 0);
+	cr_expect_eq(find(&s, "a/f"), CACHE_HIT);
+	cache_mapped(s.cache, st.st_dev, st.st_ino);
+	cache_mapped(s.cache, st.st_dev, st.st_ino);
+	cr_expect_eq(find(&s, "a/f"), CACHE_MISS);
+	learn(&s, "a/f");
+	cr_expect_eq(find(&s, "a/f"), CACHE_MISS);
+	cr_assert_eq(stat(at(&s, "a"), &st), 0);
+	learn(&s, "a");
+	cr_expect_eq(find(&s, "a"), CACHE_HIT);
+	stop(&s);
+}
+
+Test(cache_watch, watches_only_what_is_asked_for_again_and_where_there_are_some)
+{
+	struct setup s;
+	struct cache_path p = path("a/f"), other = path("a/g");
+
+	start(&s);
+	cr_expect(cache_may_watch(s.cache, &p, false));
+	cr_expect_not(cache_may_watch(s.cache, &p, true));
+	cr_expect_not(cache_may_watch(s.cache, &other, true));
+	cr_expect(cache_may_watch(s.cache, &p, true));
+	cache_no_watch(s.cache);
+	cr_expect_not(cache_may_watch(s.cache, &p, true));
+	for (unsigned i = 0; i < 1000; i++)
+		(void)cache_may_watch(s.cache, &other, true);
+	cr_expect(cache_may_watch(s.cache, &p, true));
+	stop(&s);
+}
+
 Test(cache_watch, an_event_ends_what_it_touches_and_nothing_else)
 {
 	struct setup s;
