@@ -271,6 +271,13 @@ struct gofer_opened {
  */
 int gofer_open_descriptor(struct gofer_namespace *ns, const char *path, int flags, mode_t mode,
 			  struct gofer_opened *ret_opened);
+/*
+ * Whether it is known that the path leads to a regular file that may be read: then where it is, by a path without links (PATH_MAX
+ * bytes), and of its attributes device, inode and type. Who can open that by other means, and sees that it is the same, needs no request.
+ * flags: O_NOFOLLOW. -ENODATA where it is not known.
+ */
+int gofer_open_known(struct gofer_namespace *ns, const char *path, int flags, struct stat *ret_st,
+		     char *ret_path);
 /* pread(2), pwrite(2); of a FIFO whose descriptor is not here, read(2) that does not wait. */
 ssize_t gofer_pread(struct gofer_file *file, void *buf, size_t size, uint64_t offset);
 ssize_t gofer_pwrite(struct gofer_file *file, const void *buf, size_t size, uint64_t offset);

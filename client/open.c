@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/file.h"
+#include "client/recall.h"
 
 #define IGNORED (O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_LARGEFILE)
 #define KNOWN                                                                                    \
@@ -62,7 +63,9 @@ static int open_flags(int flags, uint32_t *ret_wire)
 /* Whether the descriptor is as good as the handle would be. What can be put right is. */
 static bool usable(int fd, uint32_t wire)
 {
-	int flags = fcntl(fd, F_GETFL);
+	const uint32_t look = GOFER__OPEN_FLAG__OPEN_SYNC | GOFER__OPEN_FLAG__OPEN_DSYNC |
+			      GOFER__OPEN_FLAG__OPEN_APPEND;
+	int flags = wire & look ? fcntl(fd, F_GETFL) : 0;
 
 	if ((wire & GOFER__OPEN_FLAG__OPEN_SYNC) && (flags & O_SYNC) != O_SYNC)
 		return false;
@@ -268,6 +271,29 @@ int gofer_open_descriptor(struct gofer_namespace *ns, const char *path, int flag
 	}
 	lookup_deinit(&o.lookup);
 	return r < 0 ? fail_path(r, "open", path) : 0;
+}
+
+int gofer_open_known(struct gofer_namespace *ns, const char *path, int flags, struct stat *ret_st,
+		     char *ret_path)
+{
+	_cleanup_lookup_ struct lookup l;
+	struct cache_answer answer;
+	int r = lookup_init(&l, ns, path);
+
+	for (unsigned links = 0; r == 0 && links <= MAX_LINKS; links++) {
+		r = lookup_settle(&l);
+		if (r != 0 || !l.mount || !l.mount->session)
+			break;
+		r = recall(&l, l.len, flags & O_NOFOLLOW, CACHE_OPEN, 0, &answer);
+		if (r == CACHE_HIT) {
+			attr_to_stat(&answer.attr, ret_st);
+			return lookup_absolute(&l, ret_path) < 0 ? -ENODATA : 0;
+		}
+		if (r != CACHE_LINK)
+			break;
+		r = 0;
+	}
+	return -ENODATA;
 }
 
 int gofer_open(struct gofer_namespace *ns, const char *path, int flags, mode_t mode,

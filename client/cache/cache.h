@@ -70,13 +70,22 @@ struct cache_path {
 
 /* ---- asking (find.c) ---- */
 
-enum cache_want { CACHE_ATTR, CACHE_ACCESS, CACHE_TARGET, CACHE_LIST, CACHE_FILE, CACHE_LINKS };
+/* CACHE_OPEN: a regular file that may be read; of its attributes, those that do not change. */
+enum cache_want {
+	CACHE_ATTR,
+	CACHE_ACCESS,
+	CACHE_TARGET,
+	CACHE_LIST,
+	CACHE_FILE,
+	CACHE_LINKS,
+	CACHE_OPEN
+};
 
 enum cache_found {
 	CACHE_MISS,
 	CACHE_HIT,
 	CACHE_ABSENT,  /* -ENOENT */
-	CACHE_DENIED,  /* CACHE_ACCESS: -EACCES */
+	CACHE_DENIED,  /* CACHE_ACCESS: -EACCES; CACHE_OPEN: it is none */
 	CACHE_NO_LINK, /* CACHE_TARGET: -EINVAL */
 	CACHE_LINK,    /* a symbolic link stands in the way: `stop` is what the server would say */
 };
@@ -91,7 +100,7 @@ struct cache_listing {
 
 struct cache_answer {
 	enum cache_found found;
-	Gofer__Attr attr;              /* HIT of ATTR, FILE */
+	Gofer__Attr attr;              /* HIT of ATTR, FILE, OPEN */
 	Gofer__Stop stop;              /* LINK; its target is in `text` */
 	struct cache_listing *listing; /* HIT of LIST; the caller's */
 	uint8_t *data;                 /* HIT of FILE: attr.size bytes and a NUL; the caller's */

@@ -246,6 +246,13 @@ static enum cache_found find(struct cache *c, const struct cache_path *path, enu
 			return CACHE_MISS;
 		a->attr = n->inode->attr;
 		return CACHE_HIT;
+	case CACHE_OPEN:
+		if (!S_ISREG(n->inode->attr.mode) || (n->access_known & ~n->access_granted & 4))
+			return CACHE_DENIED;
+		if (!(n->access_known & 4))
+			return CACHE_MISS;
+		a->attr = n->inode->attr;
+		return CACHE_HIT;
 	case CACHE_ACCESS:
 		return access_of(c, n, mode);
 	case CACHE_FILE:

@@ -234,7 +234,7 @@ static const struct row rows[] = {
 	{ "statx", do_statx, 1, { 1, 0 }, 1, 0 },
 	{ "statx, AT_STATX_FORCE_SYNC", do_statx_fresh, 1, { 1, 1 }, 1, 1 },
 	{ "stat of what is missing", do_missing, 1, { 1, 0 }, 1, 0 },
-	{ "open of what is missing", do_open_missing, 1, { 1, 1 }, 1, 0 },
+	{ "open of what is missing", do_open_missing, 1, { 2, 0 }, 1, 0 },
 	{ "access", do_access, 1, { 1, 0 }, 1, 0 },
 	{ "stat, access refused", do_access_denied, 2, { 1, 0 }, 2, 0 },
 	{ "readlink", do_readlink, 1, { 1, 0 }, 1, 0 },
