@@ -84,6 +84,7 @@ struct call {
 	pid_t tid;
 	int nr;
 	const uint64_t *args;
+	bool looks; /* it changes nothing, and what it finds goes to the caller's memory only */
 	bool may_continue;     /* without the mount namespace: what may still be let through */
 	bool verbatim;         /* openat2 resolves names of /proc as it says itself */
 	const char *path, *to; /* for --audit */

@@ -15,6 +15,7 @@ static int64_t do_stat(struct call *c, uint64_t dirfd, uint64_t path, uint64_t b
 
 	if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH))
 		return -EINVAL;
+	c->looks = true;
 	CALL_PATH(c, 0, dirfd, path, flags & AT_EMPTY_PATH, &p);
 	if (!p->text[0])
 		return call_descriptor(c, p->dirfd);
@@ -50,6 +51,7 @@ int64_t supervise_statx(struct call *c)
 	     ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE)) ||
 	    (flags & AT_STATX_SYNC_TYPE) == AT_STATX_SYNC_TYPE || (c->args[3] & STATX__RESERVED))
 		return -EINVAL;
+	c->looks = true;
 	CALL_PATH(c, 0, c->args[0], c->args[1], flags & AT_EMPTY_PATH, &p);
 	if (!p->text[0])
 		return call_descriptor(c, p->dirfd);
@@ -67,6 +69,7 @@ static int64_t do_access(struct call *c, uint64_t dirfd, uint64_t path, int mode
 	if ((mode & ~(R_OK | W_OK | X_OK)) ||
 	    (flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)))
 		return -EINVAL;
+	c->looks = true;
 	CALL_PATH(c, 0, dirfd, path, flags & AT_EMPTY_PATH, &p);
 	if (!p->text[0])
 		return call_descriptor(c, p->dirfd);
@@ -127,6 +130,7 @@ static int64_t do_readlink(struct call *c, uint64_t dirfd, uint64_t path, uint64
 	if (size <= 0)
 		return -EINVAL;
 	/* readlinkat(2) takes the empty path without a flag, for what O_PATH | O_NOFOLLOW opened. */
+	c->looks = true;
 	CALL_PATH(c, 0, dirfd, path, true, &p);
 	if (!p->text[0])
 		return (int)dirfd == AT_FDCWD ? -ENOENT : call_descriptor(c, p->dirfd);

@@ -3,7 +3,8 @@
  * it is needed; see supervisor.h for why.
  *
  * Order matters: memory is read first, and then it is checked that the caller still waits. Until that check, the number may
- * belong to another process by now; after it, what was read was the caller's.
+ * belong to another process by now; after it, what was read was the caller's. Calls that only look (c->looks) go without: nothing
+ * comes of what they read but an answer to a caller that is gone, and call_write() checks by itself.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -57,16 +58,25 @@ int call_write(const struct call *c, uint64_t address, const void *buf, size_t l
 	return (size_t)n == len ? 0 : -EFAULT;
 }
 
-/* One system call: the string's length is not known, so the rest of its page and the page behind it are asked for, of which
- * the second need not be there. */
-int call_read_string(const struct call *c, uint64_t address, char *buf, size_t size)
+/* Up to `size` bytes in one system call: the rest of the page and the page behind it, of which the second need not be there. */
+static ssize_t read_pages(const struct call *c, uint64_t address, char *buf, size_t size)
 {
 	size_t first = MIN(PAGE - (size_t)(address % PAGE), size);
 	struct iovec local = { buf, size };
 	struct iovec remote[2] = { { (void *)(uintptr_t)address, first },
 				   { (void *)(uintptr_t)(address + first), size - first } };
-	ssize_t n = process_vm_readv(c->tid, &local, 1, remote, size > first ? 2 : 1, 0);
 
+	return process_vm_readv(c->tid, &local, 1, remote, size > first ? 2 : 1, 0);
+}
+
+/* Most strings are short, and every page that is looked at costs. */
+int call_read_string(const struct call *c, uint64_t address, char *buf, size_t size)
+{
+	enum { SHORT = 256 };
+	ssize_t n = read_pages(c, address, buf, MIN(size, (size_t)SHORT));
+
+	if (n == SHORT && size > SHORT && !memchr(buf, '\0', SHORT))
+		n = read_pages(c, address, buf, size);
 	if (n < 0)
 		return memory_error();
 	if (memchr(buf, '\0', (size_t)n))
@@ -178,7 +188,7 @@ int call_path(struct call *c, unsigned which, int dirfd, uint64_t address, bool 
 		r = -ENOENT;
 	if (r == 0 && p->text[0])
 		r = begin(c, p);
-	if (r >= 0 && !call_alive(c))
+	if (r >= 0 && (!c->looks || c->sv->audit) && !call_alive(c))
 		return -ESRCH;
 	if (which == 0)
 		c->path = p->text;
