@@ -3,11 +3,14 @@
  *
  *	in_sandbox time COMMAND...       runs it and prints, on standard error, "elapsed_us N" and nothing else of its own
  *	in_sandbox opens DIRECTORY N     opens, reads and closes N files DIRECTORY/I/J, J below 500; prints how many bytes
+ *	in_sandbox calls CALL PATH N     N times stat, readlink or open (and close) of one path; prints what the last one said
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -44,8 +47,30 @@ static int opens(const char *directory, int n)
 	return 0;
 }
 
+static int calls(const char *call, const char *path, int n)
+{
+	char target[4096];
+	struct stat st;
+	long r = 0;
+
+	for (int i = 0; i < n; i++) {
+		if (!strcmp(call, "stat"))
+			r = stat(path, &st);
+		else if (!strcmp(call, "readlink"))
+			r = readlink(path, target, sizeof(target));
+		else
+			r = open(path, O_RDONLY | O_CLOEXEC);
+		if (r >= 0 && !strcmp(call, "open"))
+			close((int)r);
+	}
+	printf("%s\n", r < 0 ? strerror(errno) : "done");
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
+	if (argc == 5 && !strcmp(argv[1], "calls"))
+		return calls(argv[2], argv[3], atoi(argv[4]));
 	if (argc == 4 && !strcmp(argv[1], "opens"))
 		return opens(argv[2], atoi(argv[3]));
 	if (argc > 2 && !strcmp(argv[1], "time")) {
@@ -63,6 +88,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "elapsed_us %ld\n", now_us() - start);
 		return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 	}
-	fprintf(stderr, "usage: in_sandbox time COMMAND... | opens DIRECTORY N\n");
+	fprintf(stderr,
+		"usage: in_sandbox time COMMAND... | opens DIRECTORY N | calls CALL PATH N\n");
 	return 2;
 }
