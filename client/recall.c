@@ -386,6 +386,8 @@ static void learn_read(struct cache_op *op, const struct path_call *c, const str
 		break;
 	case RPC_TYPE_Open:
 		cache_learn_object(op, path, ((const Gofer__OpenReply *)m)->attr);
+		if (((const Gofer__OpenRequest *)c->message)->flags & GOFER__OPEN_FLAG__OPEN_READ)
+			cache_learn_access(op, path, 4, true);
 		break;
 	case RPC_TYPE_ReadFile:
 		cache_learn_object(op, path, ((const Gofer__ReadFileReply *)m)->attr);
