@@ -64,6 +64,7 @@ struct supervisor {
 	struct worker *workers;
 	size_t n_workers;
 	struct receivers receivers;
+	_Atomic bool wakes_here; /* as receivers_wake_here() said last */
 	_Atomic bool stop;
 	_Atomic int broken;
 	_Atomic unsigned slow; /* threads of slow.c */

@@ -57,6 +57,7 @@ static void wake_here(struct supervisor *sv, bool here)
 {
 	(void)ioctl(sv->cage->listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS,
 		    here ? SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP : 0UL);
+	atomic_store_explicit(&sv->wakes_here, here, memory_order_relaxed);
 }
 
 static uint64_t serve_one(struct worker *w, uint64_t begun)
@@ -70,14 +71,8 @@ static uint64_t serve_one(struct worker *w, uint64_t begun)
 			  .args = (const uint64_t *)w->notif->data.args };
 	int64_t result = handle(&c);
 
-	if (result != CALL_SENT && w->receiver.alternate) {
-		/* Several programs call by turns. Here they would end up all on one CPU. */
-		wake_here(sv, false);
+	if (result != CALL_SENT)
 		call_answer(sv, c.id, w->resp, result);
-		wake_here(sv, true);
-	} else if (result != CALL_SENT) {
-		call_answer(sv, c.id, w->resp, result);
-	}
 	return call_note(&c, result, begun);
 }
 
@@ -100,6 +95,10 @@ static void *work(void *data)
 		now = call_clock();
 		receivers_leave(&sv->receivers, &w->receiver, r == 0 ? (int)w->notif->pid : 0, now);
 		if (r == 0) {
+			bool here = receivers_wake_here(&sv->receivers);
+
+			if (here != atomic_load_explicit(&sv->wakes_here, memory_order_relaxed))
+				wake_here(sv, here);
 			now = serve_one(w, now);
 			continue;
 		}
