@@ -44,6 +44,7 @@ struct worker {
 	pthread_t thread;
 	bool started;
 	struct receiver receiver;
+	unsigned strayed; /* calls since the server was near */
 	struct gofer_namespace *view;
 	struct seccomp_notif *notif; /* of the kernel's size */
 	struct seccomp_notif_resp *resp;
@@ -64,6 +65,8 @@ struct supervisor {
 	struct worker *workers;
 	size_t n_workers;
 	struct receivers receivers;
+	pid_t server; /* the process whose first thread serves the session; 0: it is left alone */
+	_Atomic int nearby;      /* the CPU where that shall be; -1: anywhere */
 	_Atomic bool wakes_here; /* as receivers_wake_here() said last */
 	_Atomic bool stop;
 	_Atomic int broken;

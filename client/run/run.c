@@ -111,7 +111,7 @@ static int start(struct run *run)
 		r = supervisor_new(&run->plan, run->server.session, &run->cage, run->audit,
 				   &run->supervisor);
 	if (r == 0)
-		r = supervisor_start(run->supervisor);
+		r = supervisor_start(run->supervisor, run->server.worker);
 	if (r < 0)
 		return run_fail(run->problem, r, "cannot supervise the program: %s", strerror(-r));
 	return 0;

@@ -3,11 +3,13 @@
  */
 #include "client/run/server.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -96,6 +98,48 @@ static int open_session(int sock, struct gofer_session **ret_session)
 	return gofer_session_open(address, &options, ret_session);
 }
 
+/* A process of which `parent` is the parent, with a larger number. 0: none. */
+static pid_t child_of(pid_t parent)
+{
+	DIR *proc = opendir("/proc");
+	const struct dirent *e;
+	pid_t found = 0;
+
+	while (proc && !found && (e = readdir(proc))) {
+		char path[64], text[512];
+		_cleanup_fd_ int fd = -EBADF;
+		const char *end;
+		pid_t pid = (pid_t)strtol(e->d_name, NULL, 10);
+		int of = 0;
+		ssize_t n;
+
+		if (pid <= parent)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+		if (n <= 0)
+			continue;
+		text[n] = '\0';
+		end = strrchr(text, ')');
+		if (end && sscanf(end, ") %*c %d", &of) == 1 && of == parent)
+			found = pid;
+	}
+	if (proc)
+		closedir(proc);
+	return found;
+}
+
+/* The server forks for its monitor and for the session. */
+static pid_t find_worker(pid_t server)
+{
+	pid_t last = 0;
+
+	for (pid_t pid = child_of(server); pid; pid = child_of(pid))
+		last = pid;
+	return last;
+}
+
 int run_server_start(const struct run_plan *plan, const char *confine,
 		     struct run_server *ret_server, char *problem)
 {
@@ -133,6 +177,7 @@ int run_server_start(const struct run_plan *plan, const char *confine,
 	}
 	/* The session owns it. */
 	(void)TAKE_FD(ours);
+	server.worker = find_worker(server.pid);
 	*ret_server = server;
 	return 0;
 }

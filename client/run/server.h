@@ -11,7 +11,8 @@
 #include "client/run/problem.h"
 
 struct run_server {
-	pid_t pid; /* 0: none */
+	pid_t pid;    /* 0: none */
+	pid_t worker; /* its process that serves the session; 0: not known */
 	struct gofer_session *session;
 };
 

@@ -60,6 +60,32 @@ static void wake_here(struct supervisor *sv, bool here)
 	atomic_store_explicit(&sv->wakes_here, here, memory_order_relaxed);
 }
 
+/*
+ * The kernel wakes a server that sleeps on an idle CPU, if there is one, and to wake that takes longer than the request. So while
+ * one program calls, the server's first thread is told to be where the calls come from. (Its others, which come when that one is
+ * held up, go where they like.)
+ */
+static void keep_near(struct supervisor *sv, struct worker *w)
+{
+	enum { STRAYED = 16 };
+	int cpu = sv->receivers.many ? -1 : sched_getcpu();
+	cpu_set_t set = sv->receivers.cpus;
+
+	if (cpu == sv->nearby) {
+		w->strayed = 0;
+		return;
+	}
+	if (++w->strayed < STRAYED)
+		return;
+	w->strayed = 0;
+	sv->nearby = cpu;
+	if (cpu >= 0) {
+		CPU_ZERO(&set);
+		CPU_SET((size_t)cpu, &set);
+	}
+	(void)sched_setaffinity(sv->server, sizeof(set), &set);
+}
+
 static uint64_t serve_one(struct worker *w, uint64_t begun)
 {
 	struct supervisor *sv = w->sv;
@@ -99,6 +125,8 @@ static void *work(void *data)
 
 			if (here != atomic_load_explicit(&sv->wakes_here, memory_order_relaxed))
 				wake_here(sv, here);
+			if (sv->server)
+				keep_near(sv, w);
 			now = serve_one(w, now);
 			continue;
 		}
@@ -237,6 +265,7 @@ int supervisor_new(const struct run_plan *plan, struct gofer_session *session, s
 	sv->session = session;
 	sv->cage = cage;
 	sv->audit = audit;
+	sv->nearby = -1;
 	objects_init(&sv->objects, OBJECTS_MAX);
 	objects_init(&sv->unnamed, UNNAMED_MAX);
 	id_set_init(&sv->fifos);
@@ -250,7 +279,7 @@ int supervisor_new(const struct run_plan *plan, struct gofer_session *session, s
 	return r;
 }
 
-int supervisor_start(struct supervisor *sv)
+int supervisor_start(struct supervisor *sv, pid_t worker)
 {
 	struct sigaction action = { .sa_handler = nothing };
 	int r = slow_init();
@@ -258,6 +287,7 @@ int supervisor_start(struct supervisor *sv)
 	if (r == 0 && sigaction(STOP_SIGNAL, &action, NULL) < 0)
 		r = -errno;
 	wake_here(sv, true);
+	sv->server = sv->receivers.sides > 1 ? worker : 0;
 	for (size_t i = 0; r == 0 && i < sv->n_workers; i++) {
 		r = -pthread_create(&sv->workers[i].thread, NULL, work, &sv->workers[i]);
 		sv->workers[i].started = r == 0;

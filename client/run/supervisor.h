@@ -27,8 +27,8 @@ struct supervisor;
 /* session, cage, plan and audit (may be NULL) are borrowed. The namespace is made from the plan's volumes. */
 int supervisor_new(const struct run_plan *plan, struct gofer_session *session, struct cage *cage,
 		   struct audit *audit, struct supervisor **ret_supervisor);
-/* Starts the threads. */
-int supervisor_start(struct supervisor *sv);
+/* Starts the threads. worker: the server's process for the session, or 0. */
+int supervisor_start(struct supervisor *sv, pid_t worker);
 /* Ends them; calls in flight are answered. NULL is fine, and frees. */
 void supervisor_free(struct supervisor *sv);
 /* 0, or why the session broke: the program can get nothing more. */
