@@ -138,7 +138,7 @@ static int watch(struct lookup *l, const struct cache_path *path, enum cache_wan
 	m.n_drop = cache_take_gone(cache, drop, DROP_MANY);
 	cache_begin(&op, cache, CACHE_READ, 0, 0);
 	r = session_call(l->mount->session, &request, NULL, &reply);
-	if (r == -EOPNOTSUPP || r == -ETOOMANYREFS || r == -EMFILE)
+	if (r == -EOPNOTSUPP || r == -ETOOMANYREFS || r == -EMFILE || r == -EAGAIN)
 		return CACHE_MISS;
 	if (r < 0)
 		return r;

@@ -19,6 +19,7 @@ struct watched {
 	uint32_t *fresh; /* of the reply's watches, those that are new */
 	size_t n_fresh;
 	bool covered;
+	bool at_link; /* the walk ended before the path did */
 };
 
 /* One more of the way. */
@@ -52,6 +53,9 @@ static int look(struct watched *w, const struct fs_node *node)
 
 	if (e < 0)
 		return e;
+	/* It was replaced since. */
+	if (w->at_link && !S_ISLNK(attr.mode))
+		return -EAGAIN;
 	if (S_ISLNK(attr.mode)) {
 		char *target = arena_alloc(&r->worker->arena, PATH_MAX);
 		ssize_t n = target ? fs->ops->readlink(fs, node, target, PATH_MAX) : -EMSGSIZE;
@@ -96,6 +100,7 @@ static int walk(struct watched *w, const ProtobufCBinaryData *path)
 			more = false;
 			e = fs->ops->child(fs, at, name, false, &child);
 			w->reply->end = (uint32_t)end;
+			w->at_link = true;
 		}
 		if (e == -ENOENT) {
 			w->reply->end = (uint32_t)end;
