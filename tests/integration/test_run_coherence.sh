@@ -1,5 +1,6 @@
 #!/bin/bash
 # run: user
+# timeout: 300
 # Proves: whatever somebody changes in the volumes, from outside or from inside, is seen by the next call of a program under gofer run, which
 # answers from what it has watches on: by absolute path, relative to the current directory, and relative to a descriptor of a directory that
 # was renamed. After each change every call says what it says on the host. And most of the calls do cost no request.
@@ -145,7 +146,9 @@ stats = json.loads(open(T + "/stats").read().strip().splitlines()[-1])
 looked = sum(v["calls"] for k, v in stats["calls"].items() if k in ("newfstatat", "stat", "lstat", "readlink", "readlinkat", "access", "faccessat", "faccessat2"))
 asked = sum(v for k, v in stats["requests"].items() if k in ("Stat", "ReadLink", "Access", "Watch"))
 print("%s: %d calls that look, %d requests" % (mode, looked, asked))
-if mode == "watched" and asked > looked * 0.8:
+kind = subprocess.run(["stat", "-f", "-c", "%T", T], stdout=subprocess.PIPE, text=True).stdout.strip()
+# Elsewhere others than this kernel may change things: no watches.
+if kind in ("ext2/ext3", "xfs", "btrfs", "tmpfs", "f2fs", "zfs", "ramfs") and mode == "watched" and asked > looked * 0.8:
     sys.exit("nothing was remembered")
 PYTHON
 /usr/bin/python3 -B "$T/drive.py" "$GOFER" "$T" watched || fail "see above"

@@ -3,6 +3,7 @@
 # relative to a descriptor; what the kernel does by itself is none; and with watches no call is more, while those that only look at what did
 # not change are none. Counted by --stats; closes of handles are not counted.
 # run: plain
+# timeout: 300
 . "$(dirname "$0")/lib.sh"
 command -v /usr/bin/python3 >/dev/null || skip "no python3"
 work=$T/w
@@ -59,6 +60,8 @@ requests() { # name, depth, rounds
 	/usr/bin/python3 -c 'import json, sys; r = json.loads(sys.stdin.read().strip().splitlines()[-1])["requests"]; print(sum(v for k, v in r.items() if k != "Close"))' <"$T/stats"
 }
 "$GOFER" run -v "$work:/w" -- /usr/bin/python3 -S /w/ops.py list 1 0 >"$T/list" || fail "no list"
+# Watches are had where the kernel makes every change itself.
+case $(stat -f -c %T "$work") in ext2/ext3 | xfs | btrfs | tmpfs | f2fs | zfs | ramfs) watches=yes ;; *) watches=no ;; esac
 declare -A start # what a run costs that does nothing
 for mode in shared watched; do
 	for depth in 1 8; do
@@ -82,7 +85,7 @@ while IFS=$'\t' read -r promised name; do
 	((many - none - 40 * promised < 10)) || fail "$name with watches: $((many - none)) requests for 40 rounds, promised at most $promised each"
 	case $name in
 	"open, read, close" | "stat of what is missing" | access | readlink | "open of what is missing")
-		((many - none < 10)) || fail "$name with watches: $((many - none)) requests for 40 rounds, though nothing changed" ;;
+		[ $watches = no ] || ((many - none < 10)) || fail "$name with watches: $((many - none)) requests for 40 rounds, though nothing changed" ;;
 	esac
 	printf '%-52s %9d %8d %8d %8d\n' "$name" "$promised" "${each[1]}" "${each[8]}" $((many > none ? (many - none) / 40 : 0))
 done <"$T/list"
