@@ -50,6 +50,7 @@ enum {
 	HAS_SCOPES = RUN_LAYERS, /* Landlock keeps signals and abstract sockets inside */
 	HAS_NETWORK,             /* a network namespace of its own, or the host's by --net host */
 	HAS_PLAIN_STDIO, /* descriptors 0 to 2 stand for nothing of the host that could be changed */
+	HAS_ALL_IDS,     /* every user and group of the host exists inside */
 };
 #define IF(what) (1u << (what))
 #define IF_LAYER(layer) IF(RUN_LAYER_##layer)
@@ -74,6 +75,9 @@ struct test {
 	{                                  \
 		LOW(argument), mask, value \
 	}
+/* The caller's own, which is known when the program is built. */
+#define OWN_UID 0xfffffff0u
+#define OWN_GID 0xfffffff1u
 #define IS_NULL(argument)                     \
 	{ LOW(argument), UINT32_MAX, 0 },     \
 	{                                     \
@@ -119,7 +123,24 @@ static const struct rule rules[] = {
 	 * changed; what the program was started with may not. */
 	{ __NR_fchmod, IF_LAYER(MOUNT) | IF(HAS_PLAIN_STDIO), 0, {}, ALLOW },
 	{ __NR_fchmod, 0, 0, {}, NOTIFY },
-	{ __NR_fchown, IF_LAYER(MOUNT) | IF(HAS_PLAIN_STDIO), 0, {}, ALLOW },
+	/* To others, who do not exist inside: EPERM for a user natively, EINVAL for the kernel of the sandbox. */
+	{ __NR_fchown, IF_LAYER(MOUNT) | IF(HAS_PLAIN_STDIO) | IF(HAS_ALL_IDS), 0, {}, ALLOW },
+	{ __NR_fchown, IF_LAYER(MOUNT) | IF(HAS_PLAIN_STDIO), 0, { IS(1, -1), IS(2, -1) }, ALLOW },
+	{ __NR_fchown,
+	  IF_LAYER(MOUNT) | IF(HAS_PLAIN_STDIO),
+	  0,
+	  { IS(1, -1), IS(2, OWN_GID) },
+	  ALLOW },
+	{ __NR_fchown,
+	  IF_LAYER(MOUNT) | IF(HAS_PLAIN_STDIO),
+	  0,
+	  { IS(1, OWN_UID), IS(2, -1) },
+	  ALLOW },
+	{ __NR_fchown,
+	  IF_LAYER(MOUNT) | IF(HAS_PLAIN_STDIO),
+	  0,
+	  { IS(1, OWN_UID), IS(2, OWN_GID) },
+	  ALLOW },
 	{ __NR_fchown, 0, 0, {}, NOTIFY },
 	{ __NR_fsetxattr, IF_LAYER(MOUNT) | IF(HAS_PLAIN_STDIO), 0, {}, ALLOW },
 	{ __NR_fsetxattr, 0, 0, {}, NOTIFY },
@@ -256,6 +277,8 @@ struct range {
 
 struct builder {
 	uint32_t has;
+	uid_t uid;
+	gid_t gid;
 	struct range ranges[N_CALLS + 1];
 	size_t n_ranges;
 	struct sock_filter code[MAX_PROGRAM];
@@ -348,6 +371,11 @@ static void put_search(struct builder *b, const struct range *ranges, size_t n)
 	put_search(b, ranges + half, n - half);
 }
 
+static uint32_t value_of(const struct builder *b, const struct test *t)
+{
+	return t->value == OWN_UID ? b->uid : t->value == OWN_GID ? b->gid : t->value;
+}
+
 static void put_rule(struct builder *b, const struct rule *rule)
 {
 	unsigned rest = 1; /* instructions from the end of a test to the next rule */
@@ -363,7 +391,7 @@ static void put_rule(struct builder *b, const struct rule *rule)
 		if (t->mask != UINT32_MAX)
 			put(b, BPF_ALU | BPF_AND | BPF_K, 0, 0, t->mask);
 		rest -= t->mask == UINT32_MAX ? 2 : 3;
-		put(b, BPF_JMP | BPF_JEQ | BPF_K, 0, (uint8_t)rest, t->value);
+		put(b, BPF_JMP | BPF_JEQ | BPF_K, 0, (uint8_t)rest, value_of(b, t));
 	}
 	put(b, BPF_RET | BPF_K, 0, 0, rule->action);
 }
@@ -416,6 +444,10 @@ int filter_build(const struct run_plan *plan, struct sock_fprog *ret_program)
 		b->has |= IF(HAS_NETWORK);
 	if (is_plain(plan, 0) && is_plain(plan, 1) && is_plain(plan, 2))
 		b->has |= IF(HAS_PLAIN_STDIO);
+	if (!run_has(plan, RUN_LAYER_USER) || plan->uid == 0)
+		b->has |= IF(HAS_ALL_IDS);
+	b->uid = plan->uid;
+	b->gid = plan->gid;
 
 	put(b, BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(struct seccomp_data, arch));
 	put(b, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, AUDIT_ARCH_X86_64);

@@ -1016,6 +1016,14 @@ static void identities(void)
 	CALL(setresuid, -1, uid, uid), CALL(setresuid, uid, uid, 1), CALL(setresuid, -1, -1, -1);
 	CALL(setresgid, gid, gid, gid), CALL(setresgid, gid, gid + 5, gid);
 	CALL(setgroups, 1, groups);
+	int f = CALL(open, "f", O_RDWR, 0), d = CALL(open, "d", O_RDONLY, 0),
+	    p = CALL(open, "f", O_PATH, 0);
+
+	CALL(fchown, f, uid, gid), CALL(fchown, f, uid + 1, -1), CALL(fchown, f, 0, 0);
+	CALL(fchown, f, -1, gid + 1), CALL(fchown, d, 0, -1), CALL(fchown, p, 0, 0),
+		CALL(fchown, 99, 0, 0);
+	CALL(fchownat, f, "", 0, 0, AT_EMPTY_PATH), CALL(fchownat, AT_FDCWD, "d", 0, 0, 0);
+	CALL(chown, "f", 0, 0), CALL(lchown, "l", 0, 0), CALL(fchown, 0, 0, 0);
 	say("  %d %d", getuid() == uid, getegid() == gid);
 }
 

@@ -146,7 +146,7 @@ static uint32_t run(const struct sock_fprog *program, const struct seccomp_data 
 /* Builds it for a program with these three descriptors. */
 static struct sock_fprog build_with(unsigned layers, enum run_net net, int stdio)
 {
-	struct run_plan plan = { .net = net, .uid = getuid() };
+	struct run_plan plan = { .net = net, .uid = getuid(), .gid = getgid() };
 	struct sock_fprog program;
 	int saved[3];
 
@@ -299,6 +299,7 @@ Test(run_filter, changes_by_descriptor_are_native_only_without_files_of_the_host
 	char path[] = "/tmp/test-run-filter-XXXXXX";
 	int fd = mkostemp(path, O_CLOEXEC), directory = open("/", O_RDONLY | O_CLOEXEC), pipes[2];
 	const int calls[] = { SYS_fchmod, SYS_fchown, SYS_fsetxattr, SYS_fremovexattr };
+	const uint32_t keep = UINT32_MAX;
 	struct sock_fprog plain = build(EVERY_LAYER, RUN_NET_NONE);
 	struct sock_fprog file = build_with(EVERY_LAYER, RUN_NET_NONE, fd);
 	struct sock_fprog dir = build_with(EVERY_LAYER, RUN_NET_NONE, directory);
@@ -306,11 +307,17 @@ Test(run_filter, changes_by_descriptor_are_native_only_without_files_of_the_host
 
 	unlink(path);
 	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
-		cr_assert_eq(ask(&plain, calls[i], 3, 0, 0, 0), ALLOW);
-		cr_assert_eq(ask(&file, calls[i], 3, 0, 0, 0), NOTIFY);
-		cr_assert_eq(ask(&dir, calls[i], 3, 0, 0, 0), NOTIFY);
-		cr_assert_eq(ask(&bare, calls[i], 3, 0, 0, 0), NOTIFY);
+		cr_assert_eq(ask(&plain, calls[i], 3, keep, keep, 0), ALLOW);
+		cr_assert_eq(ask(&file, calls[i], 3, keep, keep, 0), NOTIFY);
+		cr_assert_eq(ask(&dir, calls[i], 3, keep, keep, 0), NOTIFY);
+		cr_assert_eq(ask(&bare, calls[i], 3, keep, keep, 0), NOTIFY);
 	}
+	/* To somebody who does not exist inside: the supervisor says what it is natively. */
+	cr_assert_eq(ask(&plain, SYS_fchown, 3, getuid(), getgid(), 0), ALLOW);
+	cr_assert_eq(ask(&plain, SYS_fchown, 3, keep, getgid(), 0), ALLOW);
+	cr_assert_eq(ask(&plain, SYS_fchown, 3, getuid(), keep, 0), ALLOW);
+	cr_assert_eq(ask(&plain, SYS_fchown, 3, getuid() + 1, keep, 0), getuid() ? NOTIFY : ALLOW);
+	cr_assert_eq(ask(&plain, SYS_fchown, 3, keep, getgid() + 1, 0), getuid() ? NOTIFY : ALLOW);
 	cr_assert_eq(ask(&plain, SYS_utimensat, 3, 0, 0, 0), ALLOW);
 	cr_assert_eq(ask(&file, SYS_utimensat, 3, 0, 0, 0), NOTIFY);
 	cr_assert_eq(ask(&plain, SYS_ioctl, 3, FS_IOC_SETFLAGS, 0, 0), ALLOW);
