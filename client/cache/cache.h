@@ -172,7 +172,7 @@ void cache_learn_watched(struct cache_op *op, const struct cache_path *path,
 			 const Gofer__WatchReply *reply);
 /* Whether a watch is worth asking for. again: only if the path was asked about before, as far as that is remembered. */
 bool cache_may_watch(struct cache *c, const struct cache_path *path, bool again);
-/* None could be had: some are let go, and for a while no further ones asked for. */
+/* None could be had. After several in a row some are let go, and for a while no further ones asked for. */
 void cache_no_watch(struct cache *c);
 /* Watches that nothing needs any more, at most `most`: the server is to be told. */
 size_t cache_take_gone(struct cache *c, uint32_t *watches, size_t most);

@@ -77,6 +77,7 @@ struct cache {
 	size_t ended_size;
 	uint32_t *asked;   /* hashes of paths */
 	unsigned no_watch; /* watches not to ask for */
+	unsigned refused;  /* one after the other, so far */
 	size_t mapped;     /* inodes of cache_mapped() */
 	struct tree *trees;
 	/* hash tables; sizes are powers of two */

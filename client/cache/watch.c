@@ -19,8 +19,10 @@
 #include "common/path.h"
 
 enum {
-	ASKED = 8192,       /* slots, of which a later path takes an earlier one's */
-	NO_WATCH = 256,     /* paths that are not watched after one could not be */
+	ASKED = 8192, /* slots, of which a later path takes an earlier one's */
+	REFUSED =
+		16, /* of what may not be read none is had; that many in a row have another reason */
+	NO_WATCH = 256,     /* paths that are not watched then */
 	MANY_WATCHES = 512, /* so few are not the reason */
 	GONE_MAX = 4096,
 	READS_MAX = 64, /* of the queue, before one gives up catching up */
@@ -363,9 +365,12 @@ bool cache_may_watch(struct cache *c, const struct cache_path *path, bool again)
 void cache_no_watch(struct cache *c)
 {
 	pthread_mutex_lock(&c->lock);
-	c->no_watch = NO_WATCH;
-	if (c->n_watches >= MANY_WATCHES)
-		cache_evict(c, c->bytes - c->bytes / 8);
+	if (++c->refused >= REFUSED) {
+		c->refused = 0;
+		c->no_watch = NO_WATCH;
+		if (c->n_watches >= MANY_WATCHES)
+			cache_evict(c, c->bytes - c->bytes / 8);
+	}
 	cache_unlock(c);
 }
 
@@ -430,6 +435,8 @@ void cache_learn_watched(struct cache_op *op, const struct cache_path *path,
 	struct tree *tree;
 
 	pthread_mutex_lock(&c->lock);
+	if (m->n_watches)
+		c->refused = 0;
 	if (c->queue >= 0 && m->n_watches && watch_catch_up(c) && op_may_learn(op) &&
 	    components(path->text, m->end) + !m->error == m->n_watches) {
 		tree = tree_of(c, path->fs_id, path->identity, true);

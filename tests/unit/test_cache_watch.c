@@ -200,6 +200,9 @@ Test(cache_watch, watches_only_what_is_asked_for_again_and_where_there_are_some)
 	cr_expect_not(cache_may_watch(s.cache, &other, true));
 	cr_expect(cache_may_watch(s.cache, &p, true));
 	cache_no_watch(s.cache);
+	cr_expect(cache_may_watch(s.cache, &p, true));
+	for (unsigned i = 0; i < 100; i++)
+		cache_no_watch(s.cache);
 	cr_expect_not(cache_may_watch(s.cache, &p, true));
 	for (unsigned i = 0; i < 1000; i++)
 		(void)cache_may_watch(s.cache, &other, true);
