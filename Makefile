@@ -270,7 +270,7 @@ bench: ## Latency as ratios: against the native call and against a bare ping-pon
 bench-run: ## Programs under gofer run beside native, bubblewrap and gVisor: a table of ratios
 	@scripts/install-deps build bench
 	+@$(MAKE) all test-programs
-	@GOFER=$(abspath $(BUILD)/gofer) BUILD=$(abspath $(BUILD)) $(BENCH_RUN)
+	@GOFER=$(abspath $(BUILD)/gofer) BUILD=$(abspath $(BUILD)) tests/bench/run_programs -r $(or $(ROUNDS),5)
 
 # Confined processes can write no counters: what only they do (confinement, the monitor) counts as not reached.
 coverage: ## Lines and branches that the tests reach (gcovr)
