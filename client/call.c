@@ -220,6 +220,57 @@ void session_call_many(struct gofer_session *s, struct call *calls, size_t n)
 		timed_out(s, rpc_find(calls[0].request.type));
 }
 
+void session_call_begin(struct gofer_session *s, struct call *call, struct waiter *w)
+{
+	int r = session_check(s);
+
+	*w = waiter_new(WAIT_REPLY);
+	w->done = true;
+	call->result = r;
+	call->answered = true;
+	if (r == 0)
+		call_send(s, call, w, now_ns() + s->timeout);
+}
+
+bool session_call_answered(struct gofer_session *s, struct waiter *w)
+{
+	bool done;
+
+	pthread_mutex_lock(&s->lock);
+	done = w->done;
+	pthread_mutex_unlock(&s->lock);
+	return done;
+}
+
+int session_call_end(struct gofer_session *s, struct call *call, struct waiter *w)
+{
+	int r = session_check(s), handled = 0;
+
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&s->lock);
+	if (!w->done) {
+		/* What was submitted meanwhile does not wait for this answer. */
+		(void)session_flush_out(s);
+		r = wait_for(s, w, now_ns() + s->timeout, true, &handled);
+		if (r < 0)
+			abandon(s, call, 1, r);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return r == -ETIMEDOUT ? timed_out(s, rpc_find(call->request.type)) : call->result;
+}
+
+bool session_call_drop(struct gofer_session *s, struct call *call, struct waiter *w)
+{
+	if (session_check(s) < 0)
+		return false;
+	pthread_mutex_lock(&s->lock);
+	if (!w->done)
+		abandon(s, call, 1, -ECANCELED);
+	pthread_mutex_unlock(&s->lock);
+	return call->result == 0;
+}
+
 static int call_one(struct gofer_session *s, const struct gofer_request *request, void *sink,
 		    bool blind, struct gofer_reply *ret_reply)
 {
@@ -373,7 +424,7 @@ int gofer_session_process(struct gofer_session *s, int timeout_ms)
 	r = s->dead ? s->dead : session_flush_out(s);
 	if (r == -EAGAIN)
 		r = 0;
-	if (r == 0 && s->n_async) {
+	if (r == 0 && (s->n_async || (!timeout && s->in_flight))) {
 		struct waiter w = waiter_new(WAIT_ANY);
 
 		r = wait_for(s, &w, deadline, timeout_ms < 0, &handled);

@@ -6,15 +6,42 @@
  * mount point is replaced by the root of what is mounted there, and mount points that the server
  * knows nothing of are listed at the end. Directories that only mounts make consist of nothing
  * else.
+ *
+ * Requests may be ahead of whoever reads: the first one (`opening`, after gofer_opendir_start()) and
+ * the one for the frame after the current (`page`, after gofer_dir_ahead()). Each is waited for when
+ * its answer is needed.
  */
 #include <fcntl.h>
 #include <dirent.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "client/namespace.h"
 
+/* The request for the first frame, and all that it refers to. */
+struct opening {
+	Gofer__ReadDirRequest m;
+	Gofer__Path where;
+	struct lookup l;
+	struct cache_answer answer;
+	struct path_call c;
+	struct path_round round;
+};
+
+/* ... for a further one. */
+struct page {
+	Gofer__ReadDirRequest m;
+	Gofer__Path where;
+	struct path_call c;
+	struct path_round round;
+	bool asked;
+};
+
 struct gofer_dir {
 	struct gofer_namespace *ns;
+	struct opening *opening; /* its answer is not in yet */
+	int failed;              /* what that said, if it was an error */
+	struct page page;
 	struct mount *mount;
 	uint64_t handle; /* to go on with; 0 = all is in `reply` */
 	uint64_t cookie;
@@ -106,53 +133,56 @@ static void keep_text(struct gofer_dir *d, const struct lookup *l)
 		d->reading.failed = true;
 }
 
-static int first_page(struct gofer_dir *d, const char *path, int flags)
+static int opening_init(struct opening *o, struct gofer_dir *d, const char *path, int flags)
 {
-	Gofer__ReadDirRequest m = GOFER__READ_DIR_REQUEST__INIT;
-	Gofer__Path where = GOFER__PATH__INIT;
-	_cleanup_lookup_ struct lookup l;
-	struct cache_answer answer;
-	struct path_call c = { .type = RPC_TYPE_ReadDir,
-			       .message = &m.base,
-			       .lookup = { &l },
-			       .path = { &where },
-			       .answer = &answer,
-			       .want = CACHE_LIST,
-			       .reading = &d->reading,
-			       .fd = -1 };
 	int r;
 
+	o->m = (Gofer__ReadDirRequest)GOFER__READ_DIR_REQUEST__INIT;
+	o->where = (Gofer__Path)GOFER__PATH__INIT;
+	o->c = (struct path_call){ .type = RPC_TYPE_ReadDir,
+				   .message = &o->m.base,
+				   .lookup = { &o->l },
+				   .path = { &o->where },
+				   .answer = &o->answer,
+				   .want = CACHE_LIST,
+				   .reading = &d->reading,
+				   .fd = -1 };
 	d->reading.failed = true;
-	r = lookup_init(&l, d->ns, path);
-	if (r < 0)
-		return r;
-	m.path = &where;
-	where.nofollow = flags & AT_SYMLINK_NOFOLLOW;
-	m.attrs = m.targets = m.keep = true;
-	r = path_call(&c, &d->reply);
+	r = lookup_init(&o->l, d->ns, path);
+	if (r == 0 && (flags & ~AT_SYMLINK_NOFOLLOW))
+		r = -EINVAL;
+	o->m.path = &o->where;
+	o->where.nofollow = flags & AT_SYMLINK_NOFOLLOW;
+	o->m.attrs = o->m.targets = o->m.keep = true;
+	return r;
+}
+
+/* What path_call() gave. */
+static int opened(struct gofer_dir *d, struct opening *o, int r)
+{
 	if (r < 0)
 		return r;
 	if (r == 0) {
-		if (answer.found == CACHE_HIT)
-			take_known(d, answer.listing);
+		if (o->answer.found == CACHE_HIT)
+			take_known(d, o->answer.listing);
 		else
 			d->entries = (const Gofer__ReadDirReply *)d->reply.message;
-		d->mount = mount_ref(l.mount);
+		d->mount = mount_ref(o->l.mount);
 		if (d->entries->attr)
 			attr_to_stat(d->entries->attr, &d->st);
 		d->handle = d->entries->handle;
-		d->identity = l.mount->session->identity;
+		d->identity = o->l.mount->session->identity;
 		if (!d->entries->end && !d->handle)
-			return session_violation(l.mount->session,
+			return session_violation(o->l.mount->session,
 						 "a directory that cannot be read to its end");
-		keep_text(d, &l);
-		r = lookup_absolute(&l, d->path);
+		keep_text(d, &o->l);
+		r = lookup_absolute(&o->l, d->path);
 	} else {
 		Gofer__Attr attr;
 
-		attr_synthetic(l.pos, &attr);
+		attr_synthetic(o->l.pos, &attr);
 		attr_to_stat(&attr, &d->st);
-		memcpy(d->path, l.pos, l.pos_len + 1);
+		memcpy(d->path, o->l.pos, o->l.pos_len + 1);
 		r = 0;
 	}
 	if (r == 0) {
@@ -163,32 +193,72 @@ static int first_page(struct gofer_dir *d, const char *path, int flags)
 	return r;
 }
 
+/* Waits for the first answer where it is still out. */
+static int settle_opening(struct gofer_dir *d)
+{
+	struct opening *o = TAKE_PTR(d->opening);
+
+	if (!o)
+		return d->failed;
+	d->failed = opened(d, o, path_call_finish(&o->c, &o->round, &d->reply));
+	lookup_deinit(&o->l);
+	free(o);
+	return d->failed;
+}
+
+static void drop_opening(struct gofer_dir *d)
+{
+	struct opening *o = TAKE_PTR(d->opening);
+
+	if (!o)
+		return;
+	path_call_drop(&o->c, &o->round);
+	if (!o->round.sent && o->round.result >= 0 && o->answer.found == CACHE_HIT)
+		free(o->answer.listing);
+	lookup_deinit(&o->l);
+	free(o);
+}
+
+static void ask_page(struct gofer_dir *d)
+{
+	struct page *p = &d->page;
+
+	p->m = (Gofer__ReadDirRequest)GOFER__READ_DIR_REQUEST__INIT;
+	p->where = (Gofer__Path)GOFER__PATH__INIT;
+	p->where.fs_id = d->mount->fs_id;
+	p->where.base_handle = d->handle;
+	p->where.identity = d->identity;
+	p->m.path = &p->where;
+	p->m.attrs = p->m.targets = true;
+	p->m.watch = d->mount->watching && !d->reading.failed;
+	p->m.cookie = d->entries->n_entries ? d->entries->entries[d->entries->n_entries - 1]->cookie
+					    : d->cookie;
+	p->c = (struct path_call){ .type = RPC_TYPE_ReadDir,
+				   .message = &p->m.base,
+				   .path = { &p->where },
+				   .session = d->mount->session,
+				   .fd = -1 };
+	path_call_start(&p->c, &p->round);
+	p->asked = true;
+}
+
 static int next_page(struct gofer_dir *d)
 {
-	Gofer__ReadDirRequest m = GOFER__READ_DIR_REQUEST__INIT;
-	Gofer__Path where = GOFER__PATH__INIT;
-	struct path_call c = { .type = RPC_TYPE_ReadDir,
-			       .message = &m.base,
-			       .path = { &where },
-			       .session = d->mount->session,
-			       .fd = -1 };
+	struct gofer_reply reply;
 	int r;
 
+	if (!d->page.asked)
+		ask_page(d);
+	r = path_call_finish(&d->page.c, &d->page.round, &reply);
+	d->page.asked = false;
 	drop_reply(d);
-	where.fs_id = d->mount->fs_id;
-	where.base_handle = d->handle;
-	where.identity = d->identity;
-	m.path = &where;
-	m.attrs = m.targets = true;
-	m.watch = d->mount->watching && !d->reading.failed;
-	m.cookie = d->cookie;
-	r = path_call(&c, &d->reply);
 	if (r == 0) {
 		struct cache_path known = { .fs_id = d->mount->fs_id,
 					    .identity = d->identity,
 					    .text = d->text,
 					    .len = d->text ? strlen(d->text) : 0 };
 
+		d->reply = reply;
 		d->entries = (const Gofer__ReadDirReply *)d->reply.message;
 		if (!d->reading.failed)
 			cache_learn_list(&d->reading, &known, d->entries);
@@ -200,12 +270,16 @@ int gofer_opendir(struct gofer_namespace *ns, const char *path, int flags,
 		  struct gofer_dir **ret_dir)
 {
 	struct gofer_dir *d = calloc(1, sizeof(*d));
+	struct opening o;
 	int r;
 
 	if (!d)
 		return -ENOMEM;
 	d->ns = ns;
-	r = flags & ~AT_SYMLINK_NOFOLLOW ? -EINVAL : first_page(d, path, flags);
+	r = opening_init(&o, d, path, flags);
+	if (r == 0)
+		r = opened(d, &o, path_call(&o.c, &d->reply));
+	lookup_deinit(&o.l);
 	if (r < 0) {
 		gofer_closedir(d);
 		return fail_path(r, "opendir", path);
@@ -214,8 +288,51 @@ int gofer_opendir(struct gofer_namespace *ns, const char *path, int flags,
 	return 0;
 }
 
+int gofer_opendir_start(struct gofer_namespace *ns, const char *path, int flags,
+			struct gofer_dir **ret_dir)
+{
+	struct gofer_dir *d = calloc(1, sizeof(*d));
+	struct opening *o = malloc(sizeof(*o));
+	int r;
+
+	if (!d || !o) {
+		free(d);
+		free(o);
+		return -ENOMEM;
+	}
+	d->ns = ns;
+	d->opening = o;
+	snprintf(d->path, sizeof(d->path), "%s", path); /* for the message */
+	r = opening_init(o, d, path, flags);
+	if (r < 0) {
+		o->round.sent = false;
+		o->round.result = r;
+		gofer_closedir(d);
+		return fail_path(r, "opendir", path);
+	}
+	path_call_start(&o->c, &o->round);
+	*ret_dir = d;
+	return 0;
+}
+
+void gofer_dir_ahead(struct gofer_dir *d)
+{
+	if (!d->opening && d->entries && !d->entries->end && !d->page.asked)
+		ask_page(d);
+}
+
+bool gofer_dir_ready(struct gofer_dir *d)
+{
+	if (d->opening)
+		return path_call_answered(&d->opening->c, &d->opening->round);
+	if (!d->entries || d->at < d->entries->n_entries || d->entries->end)
+		return true;
+	return d->page.asked && path_call_answered(&d->page.c, &d->page.round);
+}
+
 void gofer_dirstat(struct gofer_dir *d, struct stat *ret_st)
 {
+	(void)settle_opening(d);
 	*ret_st = d->st;
 }
 
@@ -223,6 +340,9 @@ void gofer_closedir(struct gofer_dir *d)
 {
 	if (!d)
 		return;
+	drop_opening(d);
+	if (d->page.asked)
+		path_call_drop(&d->page.c, &d->page.round);
 	drop_reply(d);
 	free(d->listing);
 	free(d->text);
@@ -280,9 +400,11 @@ static void take_entry(struct gofer_dir *d, const Gofer__Entry *e, struct gofer_
 
 int gofer_readdir(struct gofer_dir *d, struct gofer_dirent *ret_entry)
 {
-	while (d->entries) {
-		int r;
+	int r = settle_opening(d);
 
+	if (r < 0)
+		return fail_path(r, "opendir", d->path);
+	while (d->entries) {
 		if (d->at < d->entries->n_entries) {
 			const Gofer__Entry *e = d->entries->entries[d->at++];
 

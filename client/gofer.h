@@ -151,7 +151,7 @@ int gofer_submit(struct gofer_session *session, const struct gofer_request *requ
  * about to run its callback.
  */
 int gofer_cancel(struct gofer_session *session, uint64_t cookie);
-/* Handles replies that are there, waiting up to timeout_ms (0 = not, -1 = deadline) for the first. Returns how many, or -errno. */
+/* Handles replies that are there, waiting up to timeout_ms (0 = not, -1 = deadline) for the first. Returns how many callbacks were called, or -errno. */
 int gofer_session_process(struct gofer_session *session, int timeout_ms);
 /* Until nothing is in flight. */
 int gofer_session_drain(struct gofer_session *session);
@@ -349,6 +349,16 @@ struct gofer_dirent {
 /* flags: AT_SYMLINK_NOFOLLOW (a link as the last component is -ENOTDIR) or 0. */
 int gofer_opendir(struct gofer_namespace *ns, const char *path, int flags,
 		  struct gofer_dir **ret_dir);
+/*
+ * Without waiting for the answer: for those who will want many directories. What gofer_opendir() would have said is said by the first
+ * gofer_readdir(). Attributes (gofer_dirstat()) are there after that.
+ */
+int gofer_opendir_start(struct gofer_namespace *ns, const char *path, int flags,
+			struct gofer_dir **ret_dir);
+/* Asks for the entries that follow those of the current frame, if any do: gofer_readdir() waits for them when it comes to them. */
+void gofer_dir_ahead(struct gofer_dir *dir);
+/* Whether the next gofer_readdir() would not wait for an answer. Reads none: gofer_session_process(session, 0) does. */
+bool gofer_dir_ready(struct gofer_dir *dir);
 /* The directory's own attributes as of gofer_opendir(): no request. */
 void gofer_dirstat(struct gofer_dir *dir, struct stat *ret_st);
 /* 1 with an entry, 0 at the end, -errno. "." and ".." are not listed. */

@@ -169,6 +169,22 @@ struct path_call {
 /* One POSIX-shaped call: as many requests as the path needs, one in the simple case. 0 with a reply
  * of kind OK, LOOKUP_SYNTHETIC, -errno. */
 int path_call(struct path_call *c, struct gofer_reply *ret_reply);
+/*
+ * The same in two parts: what is to be sent is sent by start(), answers are waited for by finish(), which gives path_call()'s result,
+ * or not at all after drop(). `c`, and what it points to, stays where it is.
+ */
+struct path_round {
+	const struct rpc_info *rpc;
+	struct cache_op op;
+	struct call call;
+	struct waiter waiter;
+	bool sent;
+	int result; /* where nothing was sent */
+};
+void path_call_start(struct path_call *c, struct path_round *ret_round);
+bool path_call_answered(const struct path_call *c, struct path_round *round);
+int path_call_finish(struct path_call *c, struct path_round *round, struct gofer_reply *ret_reply);
+void path_call_drop(struct path_call *c, struct path_round *round);
 /* As path_call(), for those who need no reply and where a synthetic directory gives an error. */
 int path_call_simple(struct path_call *c, int synthetic);
 /* Where a path leads: runs a Stat. 0 with attributes, -errno. The lookup's text is what the server

@@ -392,73 +392,151 @@ static int ask_cache(struct path_call *c, const struct rpc_info *rpc)
 	return 0;
 }
 
+/* What comes before a request: one of these, or -errno. */
+enum round { ROUND_SEND, ROUND_AGAIN, ROUND_KNOWN, ROUND_SYNTHETIC, ROUND_TOO_LARGE };
+
+static int before(struct path_call *c, const struct rpc_info *rpc, unsigned *rounds)
+{
+	bool synthetic = false;
+	int r = prepare(c, rpc, rounds, &synthetic);
+
+	if (r < 0)
+		return r;
+	if (synthetic)
+		return ROUND_SYNTHETIC;
+	if (r == LOOKUP_TOO_LARGE)
+		return ROUND_TOO_LARGE;
+	if (r == 0)
+		r = ask_cache(c, rpc);
+	if (r < 0)
+		return r;
+	return r == CACHE_KNOWN ? ROUND_KNOWN : r > 0 ? ROUND_AGAIN : ROUND_SEND;
+}
+
+/* path_call()'s result where before() has it. */
+static int unsent(int round, struct gofer_reply *ret_reply)
+{
+	if (round < 0)
+		return round;
+	if (round == ROUND_SYNTHETIC)
+		return LOOKUP_SYNTHETIC;
+	if (round == ROUND_TOO_LARGE)
+		return LOOKUP_TOO_LARGE;
+	*ret_reply = (struct gofer_reply){ .fd = -EBADF };
+	return 0;
+}
+
+/* What the answer means: 0, 1 to begin again, -errno. */
+static int after(struct path_call *c, const struct rpc_info *rpc, struct cache_op *op, int r,
+		 struct gofer_reply *reply)
+{
+	recall_end(op, c, rpc, r, reply);
+	if (r == -ENOENT && c->lookup[0] && !c->lookup[1] && !c->answer &&
+	    !(rpc->flags & RPC_WRITES) && !c->changes)
+		recall_absent(c->lookup[0], c->lookup[0]->len, c->path[0]->nofollow);
+	if (r < 0)
+		return r;
+	if (reply->kind == GOFER_REPLY_STOP) {
+		Gofer__Stop *stop = (Gofer__Stop *)reply->message;
+		struct lookup *l = c->lookup[stop->which];
+
+		if (!l && c->stop_at_last)
+			r = c->stop_at_last;
+		else if (l && c->stop_at_last && stop->reason == GOFER__STOP__REASON__SYMLINK &&
+			 stop->end == l->len && stop->n_followed == 0)
+			r = c->stop_at_last;
+		else
+			r = l ? go_on(l, stop)
+			      : session_violation(c->session, "a stop without a path");
+		gofer_reply_free(reply);
+		return r < 0 ? r : 1;
+	}
+	r = c->lookup[0] ? replay(c->lookup[0], rpc, reply) : 0;
+	if (r == 0)
+		return 0;
+	discard(c->session, rpc, reply);
+	return r < 0 ? r : 1;
+}
+
+static struct gofer_request request_of(const struct path_call *c)
+{
+	return (struct gofer_request){ .type = c->type,
+				       .message = c->message,
+				       .data = c->data,
+				       .data_len = c->data_len,
+				       .fd = c->fd };
+}
+
 int path_call(struct path_call *c, struct gofer_reply *ret_reply)
 {
 	const struct rpc_info *rpc = rpc_find(c->type);
-	struct gofer_request request = { .type = c->type,
-					 .message = c->message,
-					 .data = c->data,
-					 .data_len = c->data_len,
-					 .fd = c->fd };
+	struct gofer_request request = request_of(c);
 
 	for (unsigned rounds = 0; rounds <= MAX_ROUNDS; rounds++) {
-		bool synthetic = false;
 		struct gofer_reply reply;
 		struct cache_op op;
-		int r = prepare(c, rpc, &rounds, &synthetic);
+		int r = before(c, rpc, &rounds);
 
-		if (r < 0)
-			return r;
-		if (synthetic)
-			return LOOKUP_SYNTHETIC;
-		if (r == LOOKUP_TOO_LARGE)
-			return r;
-		if (r == 0)
-			r = ask_cache(c, rpc);
-		if (r < 0)
-			return r;
-		if (r == CACHE_KNOWN) {
-			*ret_reply = (struct gofer_reply){ .fd = -EBADF };
-			return 0;
-		}
-		if (r > 0)
+		if (r == ROUND_AGAIN)
 			continue;
+		if (r != ROUND_SEND)
+			return unsent(r, ret_reply);
 		recall_begin(&op, c, rpc);
 		r = session_call(c->session, &request, c->sink, &reply);
-		recall_end(&op, c, rpc, r, &reply);
-		if (r == -ENOENT && c->lookup[0] && !c->lookup[1] && !c->answer &&
-		    !(rpc->flags & RPC_WRITES) && !c->changes)
-			recall_absent(c->lookup[0], c->lookup[0]->len, c->path[0]->nofollow);
-		if (r < 0)
-			return r;
-		if (reply.kind == GOFER_REPLY_STOP) {
-			Gofer__Stop *stop = (Gofer__Stop *)reply.message;
-			struct lookup *l = c->lookup[stop->which];
-
-			if (!l && c->stop_at_last)
-				r = c->stop_at_last;
-			else if (l && c->stop_at_last &&
-				 stop->reason == GOFER__STOP__REASON__SYMLINK &&
-				 stop->end == l->len && stop->n_followed == 0)
-				r = c->stop_at_last;
-			else
-				r = l ? go_on(l, stop)
-				      : session_violation(c->session, "a stop without a path");
-			gofer_reply_free(&reply);
-			if (r < 0)
-				return r;
-			continue;
-		}
-		r = c->lookup[0] ? replay(c->lookup[0], rpc, &reply) : 0;
-		if (r == 0) {
+		r = after(c, rpc, &op, r, &reply);
+		if (r == 0)
 			*ret_reply = reply;
-			return 0;
-		}
-		discard(c->session, rpc, &reply);
-		if (r < 0)
+		if (r <= 0)
 			return r;
 	}
 	return -ELOOP;
+}
+
+void path_call_start(struct path_call *c, struct path_round *round)
+{
+	unsigned rounds = 0;
+	int r;
+
+	*round = (struct path_round){ .rpc = rpc_find(c->type) };
+	do
+		r = ++rounds > MAX_ROUNDS ? -ELOOP : before(c, round->rpc, &rounds);
+	while (r == ROUND_AGAIN);
+	round->result = r;
+	round->sent = r == ROUND_SEND;
+	if (!round->sent)
+		return;
+	recall_begin(&round->op, c, round->rpc);
+	round->call.request = request_of(c);
+	round->call.sink = c->sink;
+	session_call_begin(c->session, &round->call, &round->waiter);
+}
+
+bool path_call_answered(const struct path_call *c, struct path_round *round)
+{
+	return !round->sent || session_call_answered(c->session, &round->waiter);
+}
+
+int path_call_finish(struct path_call *c, struct path_round *round, struct gofer_reply *ret_reply)
+{
+	int r;
+
+	if (!round->sent)
+		return unsent(round->result, ret_reply);
+	r = session_call_end(c->session, &round->call, &round->waiter);
+	r = after(c, round->rpc, &round->op, r, &round->call.reply);
+	if (r == 0)
+		*ret_reply = round->call.reply;
+	return r > 0 ? path_call(c, ret_reply) : r;
+}
+
+void path_call_drop(struct path_call *c, struct path_round *round)
+{
+	if (!round->sent || !session_call_drop(c->session, &round->call, &round->waiter))
+		return;
+	if (round->call.reply.kind == GOFER_REPLY_OK)
+		discard(c->session, round->rpc, &round->call.reply);
+	else
+		gofer_reply_free(&round->call.reply);
 }
 
 int path_call_simple(struct path_call *c, int synthetic)

@@ -242,6 +242,15 @@ void session_call_many(struct gofer_session *s, struct call *calls, size_t n);
 /* gofer_call() with the payload going to `sink` (as large as what the request asks for). */
 int session_call(struct gofer_session *s, const struct gofer_request *request, void *sink,
 		 struct gofer_reply *ret_reply);
+/*
+ * One call in two parts. What `call` and `w` are stays where it is from begin() to end() or drop(), one of which must follow. The
+ * request's message is borrowed by begin() only. drop() gives the call up; true where its reply is there: the caller's, as after end().
+ */
+void session_call_begin(struct gofer_session *s, struct call *call, struct waiter *w);
+/* Whether end() would not wait. Reads nothing. */
+bool session_call_answered(struct gofer_session *s, struct waiter *w);
+int session_call_end(struct gofer_session *s, struct call *call, struct waiter *w);
+bool session_call_drop(struct gofer_session *s, struct call *call, struct waiter *w);
 int session_submit(struct gofer_session *s, const struct gofer_request *request, void *sink,
 		   gofer_callback callback, void *userdata, uint64_t *ret_cookie);
 /* Calls back whatever is in flight with -ECANCELED. */

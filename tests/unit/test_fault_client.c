@@ -229,6 +229,23 @@ CALL(list)
 	gofer_closedir(d);
 	return r;
 }
+CALL(list_ahead)
+{
+	struct gofer_dir *d, *other = NULL;
+	struct gofer_dirent entry;
+	int r = gofer_opendir_start(c->ns, "/dir", 0, &d);
+
+	if (r < 0)
+		return r;
+	r = gofer_opendir_start(c->ns, "/absolute", 0, &other);
+	while (r == 0 && (r = gofer_readdir(d, &entry)) > 0)
+		r = 0;
+	gofer_closedir(d);
+	if (r == 0)
+		r = MIN(gofer_readdir(other, &entry), 0);
+	gofer_closedir(other);
+	return r;
+}
 CALL(chdir)
 {
 	int r = gofer_chdir(c->ns, "/dir");
@@ -304,9 +321,9 @@ static const struct call_case {
 	ONE(symlink),     ONE(link),           ONE(unlink),
 	ONE(rename),      ONE(chmod),          ONE(utimens),
 	ONE(truncate),    ONE(setxattr),       ONE(listxattr),
-	ONE(list),        ONE(chdir),          ONE(mount),
-	ONE(view),        ONE(resolve),        ONE(submit),
-	ONE(session),
+	ONE(list),        ONE(list_ahead),     ONE(chdir),
+	ONE(mount),       ONE(view),           ONE(resolve),
+	ONE(submit),      ONE(session),
 };
 
 /* ---- the tree ---- */
