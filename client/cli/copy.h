@@ -10,7 +10,6 @@
 #include <uthash.h>
 
 enum {
-	COPY_WINDOW = 192,      /* requests in flight */
 	COPY_LARGE = 8,         /* large files open at a time: each may hold a donated descriptor */
 	COPY_STREAM = 8,        /* Reads or Writes in flight for a large file without one */
 	COPY_XATTR_MAX = 65536, /* of a value, and of a list of names */
@@ -39,6 +38,8 @@ void copy_progress_end(struct copy_progress *p);
 void copy_parse(struct cli *c, struct copy_options *o, struct copy_progress *p);
 extern const struct cli_option copy_options_table[];
 
+/* How many requests are kept in flight: all that the server allows but some, for what cannot wait. */
+unsigned copy_window(const struct cli *c);
 /* From here on SIGINT, SIGTERM and SIGHUP set pipe_signal, and SIGPIPE is an error like others. */
 void copy_catch_signals(void);
 /* A name that begins with a dot and that nobody else uses. */

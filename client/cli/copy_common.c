@@ -63,6 +63,11 @@ void copy_parse(struct cli *c, struct copy_options *o, struct copy_progress *p)
 	}
 }
 
+unsigned copy_window(const struct cli *c)
+{
+	return c->limits.max_in_flight - c->limits.max_in_flight / 16;
+}
+
 static void on_signal(int signal)
 {
 	/* The second one is for those who cannot wait. */

@@ -1,8 +1,8 @@
 /*
  * du.c - gofer du and gofer df: space that trees use, and that is free. du counts a file with
- * several links once.
+ * several links once. It keeps one sum for each level of the walk.
  */
-#include "client/cli/cli.h"
+#include "client/cli/walk.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -10,6 +10,8 @@
 
 #define HASH_NONFATAL_OOM 0
 #include <uthash.h>
+
+#include "client/cli/pipeline.h"
 
 static const struct cli_option du_options[] = {
 	{ 's', "summarize", NULL, "only the total of each operand" },
@@ -41,6 +43,8 @@ struct du {
 	bool all, bytes, human, summary;
 	unsigned max_depth;
 	struct inode *seen;
+	uint64_t *sums; /* of the directories that the walk is in */
+	size_t n_sums;
 };
 
 static bool count_once(struct du *d, const struct stat *st)
@@ -98,29 +102,56 @@ static void print_size(struct du *d, uint64_t size, const char *volume, const ch
 	putchar('\n');
 }
 
-static uint64_t measure(struct du *d, const char *path, const struct stat *st, unsigned depth)
+static uint64_t *sum_of(struct du *d, unsigned depth)
 {
-	uint64_t total;
+	if (depth >= d->n_sums) {
+		size_t n = 2 * (size_t)depth + 16;
+		uint64_t *grown = reallocarray(d->sums, n, sizeof(*grown));
 
-	if (!count_once(d, st))
-		return 0;
-	total = size_of(d, st);
-	if (S_ISDIR(st->st_mode)) {
-		_cleanup_list_ struct cli_list l = { 0 };
-		int r = cli_list_read(d->v->ns, path, 0, &l);
+		if (!grown)
+			abort();
+		d->sums = grown;
+		d->n_sums = n;
+	}
+	return &d->sums[depth];
+}
 
-		if (r < 0)
-			cli_path_error(d->c, r, "list", d->v, path);
-		for (size_t i = 0; i < l.n; i++) {
-			_cleanup_free_ char *below = cli_join(path, l.entries[i].name);
+/* One object and all below it have been seen. */
+static void take_total(struct du *d, const struct walk_at *at, uint64_t total)
+{
+	if ((at->depth == 0 || d->all || at->directory) && at->depth <= d->max_depth)
+		print_size(d, total, d->v->name, at->path);
+	if (at->depth > 0)
+		*sum_of(d, at->depth - 1) += total;
+	else
+		*sum_of(d, 0) = total;
+}
 
-			if (l.entries[i].has_stat)
-				total += measure(d, below, &l.entries[i].st, depth + 1);
+static uint64_t measure(struct du *d, const char *path, const struct stat *st)
+{
+	struct walk *w = walk_new(d->c, d->v->ns, path, 0, st);
+	struct walk_at at;
+
+	*sum_of(d, 0) = 0;
+	while (!pipe_signal && walk_next(w, &at) != WALK_END) {
+		switch (at.kind) {
+		case WALK_ENTRY:
+			if (!at.st)
+				walk_skip(w);
+			else if (at.directory)
+				*sum_of(d, at.depth) = size_of(d, at.st);
+			else if (count_once(d, at.st))
+				take_total(d, &at, size_of(d, at.st));
+			break;
+		case WALK_LEFT:
+			take_total(d, &at, *sum_of(d, at.depth));
+			break;
+		default:
+			cli_path_error(d->c, at.error, "list", d->v, at.path);
 		}
 	}
-	if ((depth == 0 || d->all || S_ISDIR(st->st_mode)) && depth <= d->max_depth)
-		print_size(d, total, d->v->name, path);
-	return total;
+	walk_free(w);
+	return *sum_of(d, 0);
 }
 
 static int run_du(int argc, char **argv)
@@ -173,7 +204,7 @@ static int run_du(int argc, char **argv)
 			continue;
 		}
 		d.v = p.volume;
-		total += measure(&d, p.path, &st, 0);
+		total += measure(&d, p.path, &st);
 	}
 	if (grand)
 		print_size(&d, total, "", "total");
@@ -181,6 +212,7 @@ static int run_du(int argc, char **argv)
 		HASH_DEL(d.seen, n);
 		free(n);
 	}
+	free(d.sums);
 	return cli_end(&c);
 }
 

@@ -1,9 +1,10 @@
 /*
- * find.c - gofer find: a core of find(1)'s language over one or more trees. The expression is
- * parsed into a tree of tests by recursive descent (or, and, not, primary) and evaluated for every
- * object. Attributes come with the listings, so no test costs an RPC except -empty on directories.
+ * find.c - gofer find: a core of find(1)'s language over one or more trees. The expression
+ * (find_parse.c) is evaluated for every object of a walk (walk.h). Attributes come with the listings, and what -empty asks of a directory is
+ * its listing, so that no test costs an RPC of its own. What -delete removes is not waited for where
+ * nothing depends on its success.
  */
-#include "client/cli/cli.h"
+#include "client/cli/find.h"
 
 #include <fcntl.h>
 #include <fnmatch.h>
@@ -28,262 +29,13 @@ static const struct cli_spec spec = {
 		 "Objects are printed as NAME:/path; raw into a pipe, escaped on a terminal.",
 };
 
-enum op {
-	OP_OR,
-	OP_AND,
-	OP_NOT,
-	OP_NAME,
-	OP_INAME,
-	OP_PATH,
-	OP_TYPE,
-	OP_SIZE,
-	OP_EMPTY,
-	OP_TIME,
-	OP_NEWER,
-	OP_PERM,
-	OP_USER,
-	OP_GROUP,
-	OP_LINKS,
-	OP_INUM,
-	OP_PRINT,
-	OP_PRINT0,
-	OP_DELETE,
-	OP_PRUNE,
-	OP_QUIT,
-	OP_TRUE
-};
-
-struct node {
-	enum op op;
-	struct node *left, *right;
-	const char *text;
-	char sign; /* of a number: '+', '-' or 0 */
-	uint64_t number;
-	uint64_t unit;
-	struct timespec time;
-};
-
-struct find {
-	struct cli *c;
-	char **words;
-	int n, at;
-	struct node *expression;
-	unsigned min_depth, max_depth;
-	bool depth_first, acts, quit, prune;
-	time_t now;
-	const struct cli_volume *v;
-};
-
-static struct node *parse_or(struct find *f);
-
-static struct node *new_node(enum op op, struct node *left, struct node *right)
-{
-	struct node *n = cli_alloc(sizeof(*n));
-
-	n->op = op;
-	n->left = left;
-	n->right = right;
-	return n;
-}
-
-static void free_nodes(struct node *n)
-{
-	if (!n)
-		return;
-	free_nodes(n->left);
-	free_nodes(n->right);
-	free(n);
-}
-
-static const char *argument(struct find *f, const char *test)
-{
-	if (f->at >= f->n)
-		cli_no_usage(f->c, "%s needs a value", test);
-	return f->words[f->at++];
-}
-
-static void parse_number(struct find *f, struct node *n, const char *test, const char *text,
-			 bool units)
-{
-	char *end;
-
-	n->text = text;
-	n->unit = units ? 512 : 1;
-	if (*text == '+' || *text == '-')
-		n->sign = *text++;
-	errno = 0;
-	n->number = strtoull(text, &end, 10);
-	if (units && *end && !end[1]) {
-		static const char letters[] = "cwbkMG";
-		static const uint64_t sizes[] = { 1, 2, 512, 1024, 1 << 20, 1 << 30 };
-		const char *l = strchr(letters, *end);
-
-		if (l) {
-			n->unit = sizes[l - letters];
-			end++;
-		}
-	}
-	if (errno || end == text || *end || *text == '-' || *text == '+')
-		cli_no_usage(f->c, "%s: '%s' is not a number", test, n->text);
-}
-
-static void parse_newer(struct find *f, struct node *n, const char *text)
-{
-	_cleanup_path_ struct cli_path p = { 0 };
-	struct stat st;
-	int r;
-
-	cli_connect(f->c);
-	if (cli_split(f->c, text, &p) < 0)
-		cli_exit(f->c);
-	r = gofer_stat(p.ns, p.path, 0, &st);
-	if (r < 0) {
-		cli_error(f->c, r, NULL, text);
-		cli_exit(f->c);
-	}
-	n->time = st.st_mtim;
-}
-
-static struct node *parse_primary(struct find *f)
-{
-	static const struct {
-		const char *word;
-		enum op op;
-	} plain[] = {
-		{ "-name", OP_NAME },     { "-iname", OP_INAME },   { "-path", OP_PATH },
-		{ "-type", OP_TYPE },     { "-size", OP_SIZE },     { "-empty", OP_EMPTY },
-		{ "-mtime", OP_TIME },    { "-mmin", OP_TIME },     { "-newer", OP_NEWER },
-		{ "-perm", OP_PERM },     { "-user", OP_USER },     { "-group", OP_GROUP },
-		{ "-links", OP_LINKS },   { "-inum", OP_INUM },     { "-print", OP_PRINT },
-		{ "-print0", OP_PRINT0 }, { "-delete", OP_DELETE }, { "-prune", OP_PRUNE },
-		{ "-quit", OP_QUIT },     { "-true", OP_TRUE },
-	};
-	const char *word = argument(f, "the expression");
-	struct node *n;
-	gid_t gid;
-	uid_t uid;
-
-	if (strcmp(word, "(") == 0) {
-		n = parse_or(f);
-		if (strcmp(argument(f, "'('"), ")") != 0)
-			cli_no_usage(f->c, "')' is missing");
-		return n;
-	}
-	if (strcmp(word, "!") == 0 || strcmp(word, "-not") == 0)
-		return new_node(OP_NOT, parse_primary(f), NULL);
-	if (strcmp(word, "-maxdepth") == 0 || strcmp(word, "-mindepth") == 0) {
-		uint64_t depth = cli_number(f->c, word, argument(f, word), false);
-
-		*(word[2] == 'a' ? &f->max_depth : &f->min_depth) =
-			(unsigned)MIN(depth, UINT32_MAX);
-		return new_node(OP_TRUE, NULL, NULL);
-	}
-	if (strcmp(word, "-depth") == 0) {
-		f->depth_first = true;
-		return new_node(OP_TRUE, NULL, NULL);
-	}
-	for (size_t i = 0;; i++) {
-		if (i == ARRAY_SIZE(plain))
-			cli_no_usage(f->c, "unknown test '%s'", word);
-		if (strcmp(word, plain[i].word) == 0) {
-			n = new_node(plain[i].op, NULL, NULL);
-			break;
-		}
-	}
-	switch (n->op) {
-	case OP_NAME:
-	case OP_INAME:
-	case OP_PATH:
-		n->text = argument(f, word);
-		break;
-	case OP_TYPE:
-		n->text = argument(f, word);
-		if (strspn(n->text, "fdlpscb,") != strlen(n->text) || !*n->text)
-			cli_no_usage(f->c, "-type: '%s' is none of f d l p s c b", n->text);
-		break;
-	case OP_SIZE:
-		parse_number(f, n, word, argument(f, word), true);
-		break;
-	case OP_TIME:
-		parse_number(f, n, word, argument(f, word), false);
-		n->unit = strcmp(word, "-mmin") == 0 ? 60 : 86400;
-		break;
-	case OP_LINKS:
-	case OP_INUM:
-		parse_number(f, n, word, argument(f, word), false);
-		break;
-	case OP_NEWER:
-		parse_newer(f, n, argument(f, word));
-		break;
-	case OP_PERM: {
-		const char *text = argument(f, word);
-		mode_t mode;
-
-		if (*text == '-' || *text == '/')
-			n->sign = *text++;
-		if (cli_mode_apply(text, 0, 0, &mode) < 0)
-			cli_no_usage(f->c, "-perm: '%s' is not a mode", text);
-		n->number = mode & 07777;
-		break;
-	}
-	case OP_USER:
-	case OP_GROUP: {
-		const char *text = argument(f, word);
-		char both[256];
-
-		snprintf(both, sizeof(both), "%s%s", n->op == OP_GROUP ? ":" : "", text);
-		if (cli_owner_parse(both, &uid, &gid) < 0)
-			cli_no_usage(f->c, "%s: '%s' is unknown", word, text);
-		n->number = n->op == OP_USER ? uid : gid;
-		break;
-	}
-	case OP_DELETE:
-		f->depth_first = true;
-		f->acts = true;
-		break;
-	case OP_PRINT:
-	case OP_PRINT0:
-		f->acts = true;
-		break;
-	default:
-		break;
-	}
-	return n;
-}
-
-static bool next_is(struct find *f, const char *a, const char *b)
-{
-	return f->at < f->n &&
-	       (strcmp(f->words[f->at], a) == 0 || (b && strcmp(f->words[f->at], b) == 0));
-}
-
-static struct node *parse_and(struct find *f)
-{
-	struct node *n = parse_primary(f);
-
-	while (f->at < f->n && !next_is(f, "-o", "-or") && !next_is(f, ")", NULL)) {
-		if (next_is(f, "-a", "-and"))
-			f->at++;
-		n = new_node(OP_AND, n, parse_primary(f));
-	}
-	return n;
-}
-
-static struct node *parse_or(struct find *f)
-{
-	struct node *n = parse_and(f);
-
-	while (next_is(f, "-o", "-or")) {
-		f->at++;
-		n = new_node(OP_OR, n, parse_and(f));
-	}
-	return n;
-}
-
 struct object {
 	const char *path, *name;
 	const struct stat *st;
 	const char *target;
+	struct remove_dir *above, *self; /* with -delete */
+	bool left;                       /* a directory, after what is in it */
+	size_t entries;                  /* ... of which there were so many */
 };
 
 static bool compare(const struct node *n, uint64_t value)
@@ -315,14 +67,24 @@ static bool is_empty(struct find *f, const struct object *o)
 		return o->st->st_size == 0;
 	if (!S_ISDIR(o->st->st_mode))
 		return false;
-	r = gofer_opendir(f->v->ns, o->path, 0, &dir);
-	if (r < 0) {
-		cli_path_error(f->c, r, "list", f->v, o->path);
-		return false;
+	if (!o->left) {
+		r = walk_is_empty(f->walk);
+	} else if (!o->entries || !f->deletes) {
+		return !o->entries;
+	} else {
+		/* What was in it may be gone by now. */
+		r = remove_wait(&f->remover, o->self);
+		if (r == 0)
+			r = gofer_opendir(f->v->ns, o->path, 0, &dir);
+		if (r == 0) {
+			r = gofer_readdir(dir, &e);
+			r = r < 0 ? r : !r;
+			gofer_closedir(dir);
+		}
 	}
-	r = gofer_readdir(dir, &e);
-	gofer_closedir(dir);
-	return r == 0;
+	if (r < 0)
+		cli_path_error(f->c, r, "list", f->v, o->path);
+	return r > 0;
 }
 
 static void print(struct find *f, const struct object *o, char end)
@@ -343,21 +105,39 @@ static void print(struct find *f, const struct object *o, char end)
 	putchar(end);
 }
 
-static bool delete (struct find *f, const struct object *o)
+static void removed(void *userdata, const char *path, bool directory, int result)
+{
+	struct find *f = userdata;
+
+	if (result < 0 && !(result == -EINTR && pipe_signal))
+		cli_path_error(f->c, result, "remove", f->v, path);
+}
+
+static bool delete (struct find *f, const struct node *n, struct object *o)
 {
 	int r;
 
 	/* As find(1): the tree's own root may go too, the volume's may not. */
 	if (strcmp(o->path, "/") == 0)
 		return true;
-	r = S_ISDIR(o->st->st_mode) ? gofer_rmdir(f->v->ns, o->path)
-				    : gofer_unlink(f->v->ns, o->path);
+	if (n->unused && o->self) {
+		remove_leave(&f->remover, TAKE_PTR(o->self), true, false);
+		return true;
+	}
+	if (n->unused && o->above) {
+		remove_name(&f->remover, o->above, o->path);
+		return true;
+	}
+	r = o->self ? remove_wait(&f->remover, o->self) : 0;
+	if (r == 0)
+		r = S_ISDIR(o->st->st_mode) ? gofer_rmdir(f->v->ns, o->path)
+					    : gofer_unlink(f->v->ns, o->path);
 	if (r < 0)
 		cli_path_error(f->c, r, "remove", f->v, o->path);
 	return r == 0;
 }
 
-static bool evaluate(struct find *f, const struct node *n, const struct object *o)
+static bool evaluate(struct find *f, const struct node *n, struct object *o)
 {
 	const struct stat *st = o->st;
 
@@ -415,7 +195,7 @@ static bool evaluate(struct find *f, const struct node *n, const struct object *
 		print(f, o, '\0');
 		return true;
 	case OP_DELETE:
-		return delete (f, o);
+		return delete (f, n, o);
 	case OP_PRUNE:
 		f->prune = true;
 		return true;
@@ -427,37 +207,88 @@ static bool evaluate(struct find *f, const struct node *n, const struct object *
 	}
 }
 
-static void visit(struct find *f, const struct object *o)
+static void visit(struct find *f, struct object *o)
 {
 	f->prune = false;
 	if ((!f->expression || evaluate(f, f->expression, o)) && !f->acts)
 		print(f, o, '\n');
 }
 
-static void walk(struct find *f, const struct object *o, unsigned depth)
+static void take(struct find *f, const struct walk_at *at, const char *target)
 {
-	_cleanup_list_ struct cli_list l = { 0 };
-	bool wanted = depth >= f->min_depth;
-	int r;
+	struct object o = { .path = at->path,
+			    .name = at->depth == 0 && !*at->name ? "/" : at->name,
+			    .st = at->st,
+			    .target = at->depth == 0 ? target : at->target,
+			    .above = at->above,
+			    .left = at->kind == WALK_LEFT,
+			    .entries = at->entries };
+	bool wanted = at->depth >= f->min_depth, entered = at->depth < f->max_depth;
 
 	f->prune = false;
-	if (wanted && !f->depth_first)
-		visit(f, o);
-	if (S_ISDIR(o->st->st_mode) && depth < f->max_depth && !f->prune && !f->quit) {
-		r = cli_list_read(f->v->ns, o->path, 0, &l);
-		if (r < 0)
-			cli_path_error(f->c, r, "list", f->v, o->path);
-		for (size_t i = 0; i < l.n && !f->quit; i++) {
-			_cleanup_free_ char *path = cli_join(o->path, l.entries[i].name);
-			struct object below = { path, l.entries[i].name, &l.entries[i].st,
-						l.entries[i].target };
+	if (at->kind == WALK_ENTRY) {
+		bool later = at->enters && entered && f->depth_first;
 
-			if (l.entries[i].has_stat)
-				walk(f, &below, depth + 1);
+		if (later && f->deletes)
+			*at->user = remove_enter(&f->remover, at->above, at->path);
+		if (wanted && !later)
+			visit(f, &o);
+		if (f->prune || !entered)
+			walk_skip(f->walk);
+		return;
+	}
+	o.self = f->deletes ? *at->user : NULL;
+	if (wanted && f->depth_first)
+		visit(f, &o);
+	if (o.self)
+		remove_leave(&f->remover, o.self, false, false);
+}
+
+static void walk(struct find *f, const char *path, const struct stat *st, const char *target)
+{
+	_cleanup_free_ char *shown = cli_strdup(path);
+	_cleanup_free_ char *real = NULL;
+	struct gofer_session *session;
+	struct walk_at at;
+	uint32_t fs_id;
+	int r = 0;
+
+	/* As it is in the paths of what is below. */
+	for (size_t n = strlen(shown); n > 0 && shown[n - 1] == '/'; n--)
+		shown[n - 1] = '\0';
+	if (f->deletes) {
+		r = gofer_resolve(f->v->ns, path, path[strlen(path) - 1] == '/', &session, &fs_id,
+				  &real);
+		if (r < 0) {
+			cli_path_error(f->c, r, NULL, f->v, path);
+			return;
 		}
 	}
-	if (wanted && f->depth_first && !f->quit)
-		visit(f, o);
+	f->remover = (struct remover){ .c = f->c,
+				       .v = f->v,
+				       .shown = shown,
+				       .real = real,
+				       .removed = removed,
+				       .userdata = f,
+				       .always = true };
+	f->walk = walk_new(f->c, f->v->ns, path, 0, st);
+	/* What -empty asks of directories that are not entered is their listing, too. */
+	walk_max_depth(f->walk, f->max_depth + (f->asks_empty && f->max_depth < UINT32_MAX));
+	if (f->deletes)
+		walk_whole(f->walk);
+	while (!f->quit && !pipe_signal && walk_next(f->walk, &at) != WALK_END) {
+		if (at.kind == WALK_FAILED)
+			cli_path_error(f->c, at.error, "list", f->v, at.path);
+		else if (!at.st)
+			walk_skip(f->walk);
+		else
+			take(f, &at, target);
+	}
+	walk_free(TAKE_PTR(f->walk));
+	r = remove_wait(&f->remover, NULL);
+	if (r < 0 && r != -EINTR)
+		cli_path_error(f->c, r, NULL, f->v, path);
+	remove_deinit(&f->remover);
 }
 
 static int run(int argc, char **argv)
@@ -485,17 +316,11 @@ static int run(int argc, char **argv)
 		cli_no_usage(&c, "no operand given");
 	f.words = words;
 	f.n = n_words;
-	if (n_words) {
-		f.expression = parse_or(&f);
-		if (f.at < f.n)
-			cli_no_usage(&c, "'%s' is not expected", f.words[f.at]);
-	}
+	find_parse(&f);
 	cli_connect(&c);
 	for (int i = 0; i < n_paths && !f.quit; i++) {
 		_cleanup_path_ struct cli_path p = { 0 };
-		_cleanup_free_ char *name = NULL;
-		struct object o = { 0 };
-		char target[4096];
+		char target[4096] = "";
 		struct stat st;
 		int r;
 
@@ -510,16 +335,11 @@ static int run(int argc, char **argv)
 			ssize_t n = gofer_readlink(p.ns, p.path, target, sizeof(target) - 1);
 
 			target[MAX(n, 0)] = '\0';
-			o.target = target;
 		}
-		name = cli_basename(p.path);
-		o.path = p.path;
-		o.name = *name ? name : "/";
-		o.st = &st;
 		f.v = p.volume;
-		walk(&f, &o, 0);
+		walk(&f, p.path, &st, S_ISLNK(st.st_mode) ? target : NULL);
 	}
-	free_nodes(f.expression);
+	find_free(f.expression);
 	free(words);
 	free(paths);
 	return cli_end(&c);

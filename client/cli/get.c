@@ -64,7 +64,7 @@ static void run_all(struct get *g)
 
 			g->ready = item->next_waiter;
 			get_large(g, item);
-		} else if (g->in_flight < COPY_WINDOW && next_work(g, &w)) {
+		} else if (g->in_flight < copy_window(g->c) && next_work(g, &w)) {
 			get_run_work(g, &w);
 		} else if (g->in_flight > 0) {
 			int r = pipe_wait(g->c);

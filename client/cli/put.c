@@ -5,9 +5,11 @@
  * note what comes next. A file is a `struct item` that goes through stages, one or more requests
  * each:
  *
- *     MAKE    WriteFile of a small file; Open under a temporary name of a large one; Symlink,
- * Mknod, Link XATTR   its extended attributes, all at once, while the file is still ours and
- * writable ATTR    owner, mode and times in one SetAttr RENAME  of a large file, to its name
+ *     MAKE    WriteFile of a small file; Open under a temporary name of a large one; Symlink, Mknod, Link
+ *     CHECK   that what has the name of a directory already is one
+ *     XATTR   its extended attributes, all at once, while the file is still ours and writable
+ *     ATTR    owner, mode and times in one SetAttr
+ *     RENAME  of a large file, to its name
  *
  * A directory is made first, its names are read when it is there, and it gets its attributes when
  * all below it are done. Nothing is ever followed on this side either: local files are opened from
@@ -48,7 +50,7 @@ static void run_all(struct put *p)
 
 			p->ready = item->next_waiter;
 			put_large(p, item);
-		} else if (w && p->in_flight < COPY_WINDOW) {
+		} else if (w && p->in_flight < copy_window(p->c)) {
 			struct item *item = w->item;
 
 			*stack = w->next;

@@ -7,7 +7,7 @@
 
 #include "client/cli/copy_local.h"
 
-enum put_stage { MAKE, XATTR, ATTR, RENAME, LIST };
+enum put_stage { MAKE, CHECK, XATTR, ATTR, RENAME, LIST };
 
 struct dir;
 

@@ -39,14 +39,9 @@ static void on_made(void *userdata, int result, struct gofer_reply *reply)
 	free(call);
 	result = put_result(result, reply);
 	if (result == -EEXIST && S_ISDIR(item->st.st_mode)) {
-		struct stat st;
-
-		result = gofer_stat(p->v->ns, item->path, AT_SYMLINK_NOFOLLOW, &st);
-		if (result == 0 && !S_ISDIR(st.st_mode))
-			result = -ENOTDIR;
-		/* It gets its true mode when all is in it; until then we must be able to write. */
-		if (result == 0 && (st.st_mode & 0700) != 0700)
-			(void)gofer_chmod(p->v->ns, item->path, (st.st_mode & 07777) | 0700);
+		item->pending--;
+		put_push(p, item, CHECK);
+		return;
 	} else if (result == -EEXIST && !item->again) {
 		/* Links and FIFOs replace what was there, as a rename does for files. */
 		item->again = true;
@@ -59,6 +54,29 @@ static void on_made(void *userdata, int result, struct gofer_reply *reply)
 	}
 	if (result == 0 && S_ISREG(item->st.st_mode) && !(item->inode && item->inode->done))
 		p->progress.bytes += (uint64_t)item->st.st_size;
+	put_answered(p, item, result);
+}
+
+/* Of what has the name of a directory that was to be made. */
+static void on_checked(void *userdata, int result, struct gofer_reply *reply)
+{
+	struct call *call = userdata;
+	struct put *p = call->p;
+	struct item *item = call->item;
+
+	p->in_flight--;
+	free(call);
+	result = put_result(result, reply);
+	if (result == 0) {
+		mode_t mode = ((const Gofer__StatReply *)reply->message)->attr->mode;
+
+		if (!S_ISDIR(mode))
+			result = -ENOTDIR;
+		/* It gets its true mode when all is in it; until then we must be able to write. */
+		else if ((mode & 0700) != 0700)
+			(void)gofer_chmod(p->v->ns, item->path, (mode & 07777) | 0700);
+	}
+	item->stage = MAKE;
 	put_answered(p, item, result);
 }
 
@@ -245,6 +263,16 @@ static void make(struct put *p, struct item *item)
 	}
 }
 
+static void check(struct put *p, struct item *item)
+{
+	Gofer__StatRequest message = GOFER__STAT_REQUEST__INIT;
+	Gofer__Path path;
+
+	pipe_path(&path, p->v, item->path);
+	message.path = &path;
+	submit(p, item, &rpc_table[RPC_INDEX_Stat], &message, NULL, 0, on_checked, NULL);
+}
+
 static void set_xattrs(struct put *p, struct item *item)
 {
 	if (!item->xattrs || p->no_xattr) {
@@ -311,6 +339,9 @@ void put_run_stage(struct put *p, struct item *item)
 	switch (item->stage) {
 	case MAKE:
 		make(p, item);
+		break;
+	case CHECK:
+		check(p, item);
 		break;
 	case XATTR:
 		set_xattrs(p, item);

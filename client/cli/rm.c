@@ -1,12 +1,14 @@
 /*
- * rm.c - gofer rm. The files of a directory are unlinked with many requests in flight; a directory
- * is removed once all below it have answered. Nothing is followed: the server unlinks names, and a
+ * rm.c - gofer rm. A tree is walked in the order of its listings (walk.h), and its names are removed
+ * with many requests in flight (remove.h). Nothing is followed: the server unlinks names, and a
  * directory that turned into a link is a name like any other.
  */
-#include "client/cli/pipeline.h"
+#include "client/cli/remove.h"
 
 #include <fcntl.h>
 #include <string.h>
+
+#include "client/cli/walk.h"
 
 static const struct cli_option options[] = {
 	{ 'r', "recursive", NULL, "remove directories and what they hold" },
@@ -28,17 +30,27 @@ struct rm {
 	struct cli *c;
 	const struct cli_volume *v;
 	bool verbose, ask, force;
-	unsigned out; /* requests without an answer */
-	int result;   /* the last error */
+	int result; /* the last error */
 };
 
-struct removal {
-	struct rm *rm;
-	char path[];
-};
-
-static void removed(struct rm *rm, const char *path, bool directory)
+static void failed(struct rm *rm, int r, const char *path)
 {
+	if (r == -ENOENT && rm->force)
+		return;
+	rm->result = r;
+	if (r == -EINTR && pipe_signal)
+		return;
+	cli_path_error(rm->c, r, "remove", rm->v, path);
+}
+
+static void removed(void *userdata, const char *path, bool directory, int result)
+{
+	struct rm *rm = userdata;
+
+	if (result < 0) {
+		failed(rm, result, path);
+		return;
+	}
 	if (!rm->verbose)
 		return;
 	printf("removed %s'%s:", directory ? "directory " : "", rm->v->name);
@@ -46,98 +58,97 @@ static void removed(struct rm *rm, const char *path, bool directory)
 	printf("'\n");
 }
 
-static void failed(struct rm *rm, int r, const char *path)
+static void remove_entry(struct rm *rm, struct remover *r, struct walk *w, struct walk_at *at)
 {
-	if (r == -ENOENT && rm->force)
+	if (at->directory &&
+	    (!rm->ask || cli_ask(rm->c, "descend into directory", rm->v, at->path))) {
+		*at->user = remove_enter(r, at->above, at->path);
 		return;
-	rm->result = r;
-	cli_path_error(rm->c, r, "remove", rm->v, path);
-}
-
-static void unlinked(void *userdata, int result, struct gofer_reply *reply)
-{
-	struct removal *removal = userdata;
-	struct rm *rm = removal->rm;
-
-	rm->out--;
-	if (result == 0 && reply->kind == GOFER_REPLY_STOP)
-		result = -ELOOP;
-	if (result < 0)
-		failed(rm, result, removal->path);
-	else
-		removed(rm, removal->path, false);
-	free(removal);
-}
-
-static void unlink_soon(struct rm *rm, const char *path)
-{
-	Gofer__UnlinkRequest message = GOFER__UNLINK_REQUEST__INIT;
-	struct gofer_request request = { .type = RPC_TYPE_Unlink,
-					 .message = (void *)&message,
-					 .fd = -1 };
-	struct removal *removal = cli_alloc(sizeof(*removal) + strlen(path) + 1);
-	Gofer__Path p;
-	int r;
-
-	removal->rm = rm;
-	memcpy(removal->path, path, strlen(path) + 1);
-	pipe_path(&p, rm->v, path);
-	message.path = &p;
-	rm->out++;
-	r = pipe_submit(rm->c, &request, unlinked, removal);
-	if (r < 0) {
-		rm->out--;
-		free(removal);
-		failed(rm, r, path);
 	}
+	walk_skip(w);
+	if (!at->directory && (!rm->ask || cli_ask(rm->c, "remove", rm->v, at->path)))
+		remove_name(r, at->above, at->path);
+	else
+		remove_keep(at->above);
 }
 
-static void wait_all(struct rm *rm)
+static int leave_directory(struct rm *rm, struct remover *r, const struct walk_at *at)
 {
-	while (rm->out > 0) {
-		int r = pipe_wait(rm->c);
+	struct remove_dir *d = *at->user;
+	bool wanted = true;
+	int result = 0;
 
-		if (r < 0 && r != -EINTR) {
-			failed(rm, r, "/");
+	if (rm->ask) {
+		result = remove_wait(r, d);
+		wanted = result == 0 && cli_ask(rm->c, "remove directory", rm->v, at->path);
+	}
+	remove_leave(r, d, wanted, at->several);
+	return result;
+}
+
+/* One walk; dir: of a directory that is walked once more. */
+static int remove_below(struct rm *rm, struct remover *r, struct remove_dir *dir, const char *path,
+			const struct stat *st)
+{
+	struct walk *w = walk_new(rm->c, rm->v->ns, path, AT_SYMLINK_NOFOLLOW, st);
+	struct walk_at at;
+	int result = 0;
+
+	while (result == 0 && !pipe_signal && walk_next(w, &at) != WALK_END) {
+		switch (at.kind) {
+		case WALK_ENTRY:
+			if (at.depth == 0 && dir)
+				*at.user = dir;
+			else
+				remove_entry(rm, r, w, &at);
 			break;
+		case WALK_LEFT:
+			result = leave_directory(rm, r, &at);
+			break;
+		default:
+			remove_keep(*at.user);
+			failed(rm, at.error, at.path);
 		}
 	}
+	walk_free(w);
+	return pipe_signal ? -EINTR : result;
 }
 
-static void remove_directory(struct rm *rm, const char *path)
+static void remove_directory(struct rm *rm, const char *text, const struct stat *st)
 {
-	_cleanup_list_ struct cli_list l = { 0 };
-	int r;
+	_cleanup_free_ char *path = cli_strdup(text);
+	struct remover r = { .c = rm->c, .v = rm->v, .removed = removed, .userdata = rm };
+	_cleanup_free_ char *real = NULL;
+	struct gofer_session *session;
+	struct remove_dir *again;
+	uint32_t fs_id;
+	int result;
 
-	if (rm->ask && !cli_ask(rm->c, "descend into directory", rm->v, path))
-		return;
-	r = cli_list_read(rm->v->ns, path, AT_SYMLINK_NOFOLLOW, &l);
-	if (r < 0) {
-		failed(rm, r, path);
-		return;
-	}
-	for (size_t i = 0; i < l.n; i++) {
-		_cleanup_free_ char *below = cli_join(path, l.entries[i].name);
+	for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--)
+		path[n - 1] = '\0';
+	/* Links on the way are followed once, here. */
+	result = gofer_resolve(rm->v->ns, path, false, &session, &fs_id, &real);
+	r.shown = path;
+	r.real = real;
+	if (result == 0)
+		result = remove_below(rm, &r, NULL, path, st);
+	if (result == 0)
+		result = remove_wait(&r, NULL);
+	while (result == 0 && (again = remove_again(&r))) {
+		_cleanup_free_ char *below = cli_strdup(remove_path(again));
 
-		if (l.entries[i].type == DT_DIR)
-			continue;
-		if (!rm->ask || cli_ask(rm->c, "remove", rm->v, below))
-			unlink_soon(rm, below);
+		result = remove_below(rm, &r, again, below, st);
+		if (result == 0)
+			result = remove_wait(&r, NULL);
 	}
-	for (size_t i = 0; i < l.n; i++) {
-		_cleanup_free_ char *below = cli_join(path, l.entries[i].name);
+	if (result < 0)
+		failed(rm, result, path);
+	remove_deinit(&r);
+}
 
-		if (l.entries[i].type == DT_DIR)
-			remove_directory(rm, below);
-	}
-	wait_all(rm);
-	if (rm->ask && !cli_ask(rm->c, "remove directory", rm->v, path))
-		return;
-	r = gofer_rmdir(rm->v->ns, path);
-	if (r < 0)
-		failed(rm, r, path);
-	else
-		removed(rm, path, true);
+static void remove_file(struct rm *rm, const char *path)
+{
+	removed(rm, path, false, gofer_unlink(rm->v->ns, path));
 }
 
 int cli_remove_tree(struct cli *c, const struct cli_volume *v, const char *path, bool verbose)
@@ -151,10 +162,9 @@ int cli_remove_tree(struct cli *c, const struct cli_volume *v, const char *path,
 		return r;
 	}
 	if (S_ISDIR(st.st_mode))
-		remove_directory(&rm, path);
+		remove_directory(&rm, path, &st);
 	else
-		unlink_soon(&rm, path);
-	wait_all(&rm);
+		remove_file(&rm, path);
 	return rm.result;
 }
 
@@ -217,19 +227,14 @@ static int run(int argc, char **argv)
 			failed(&rm, r, p.path);
 		} else if (!S_ISDIR(st.st_mode)) {
 			if (!rm.ask || cli_ask(&c, "remove", p.volume, p.path))
-				unlink_soon(&rm, p.path);
+				remove_file(&rm, p.path);
 		} else if (recursive) {
-			remove_directory(&rm, p.path);
+			remove_directory(&rm, p.path, &st);
 		} else if (directories) {
-			r = gofer_rmdir(p.ns, p.path);
-			if (r < 0)
-				failed(&rm, r, p.path);
-			else
-				removed(&rm, p.path, true);
+			removed(&rm, p.path, true, gofer_rmdir(p.ns, p.path));
 		} else {
 			failed(&rm, -EISDIR, p.path);
 		}
-		wait_all(&rm);
 	}
 	return cli_end(&c);
 }
