@@ -62,10 +62,10 @@ COMPLETION := scripts/gofer.bash-completion
 SOURCES := $(wildcard common/*.c proto/*.c server/*.c server/fs/*.c client/*.c client/cache/*.c client/run/*.c client/cli/*.c client/stress/*.c)
 HEADERS := $(wildcard common/*.h proto/*.h server/*.h server/fs/*.h client/*.h client/cache/*.h client/run/*.h client/cli/*.h client/stress/*.h)
 TEST_SOURCES := $(wildcard tests/*/*.c tests/*/*.h tests/stress/twin/*.c)
-SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh tests/fuzz/run tests/fuzz/minimise tests/fuzz/coverage .ci/run)
+SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh tests/bench/run_delay tests/fuzz/run tests/fuzz/minimise tests/fuzz/coverage .ci/run)
 
 .PHONY: all programs unit-programs test-programs man clean help demo test check check-asan check-ubsan check-tsan check-valgrind \
-        check-noopenat2 check-programs security-matrix bench bench-run stress coverage lint format format-check install uninstall deps
+        check-noopenat2 check-programs security-matrix bench bench-run bench-delay stress coverage lint format format-check install uninstall deps
 
 all: $(BUILD)/gofer $(BUILD)/libgofer.a $(BUILD)/libgofer.so man ## Build the command, the library and the man pages (default)
 
@@ -271,6 +271,10 @@ bench-run: ## Programs under gofer run beside native, bubblewrap and gVisor: a t
 	@scripts/install-deps build bench
 	+@$(MAKE) all test-programs
 	@GOFER=$(abspath $(BUILD)/gofer) BUILD=$(abspath $(BUILD)) tests/bench/run_programs -r $(or $(ROUNDS),5)
+
+bench-delay: ## get, put, find, du, rm over trees on a link with 20 ms of delay: seconds, rounds, memory
+	+@$(MAKE) all test-programs
+	@GOFER=$(abspath $(BUILD)/gofer) BUILD=$(abspath $(BUILD)) tests/bench/run_delay
 
 # Confined processes can write no counters: what only they do (confinement, the monitor) counts as not reached.
 coverage: ## Lines and branches that the tests reach (gcovr)
