@@ -435,14 +435,14 @@ void *worker_main(void *userdata)
 	return NULL;
 }
 
-static volatile sig_atomic_t terminate_sock = -1;
+static atomic_int terminate_sock = -1;
 
 static void on_terminate(int signo _unused_)
 {
-	int saved = errno;
+	int saved = errno, sock = terminate_sock;
 
-	if (terminate_sock >= 0)
-		shutdown(terminate_sock, SHUT_RD);
+	if (sock >= 0)
+		shutdown(sock, SHUT_RD);
 	errno = saved;
 }
 

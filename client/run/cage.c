@@ -393,17 +393,22 @@ static void kill_orphans(struct cage *cage)
 	}
 }
 
-void cage_deinit(struct cage *cage)
+void cage_end(struct cage *cage)
 {
 	if (cage->init_pidfd >= 0) {
 		(void)syscall(SYS_pidfd_send_signal, cage->init_pidfd, SIGKILL, NULL, 0);
 		(void)reap_init(cage);
 	}
-	/* An intercepted call that nobody answers any more fails. */
-	cage->listener = fd_close(cage->listener);
 	if (cage->reaping)
 		kill_orphans(cage);
 	cage->reaping = false;
+}
+
+void cage_deinit(struct cage *cage)
+{
+	cage_end(cage);
+	/* An intercepted call that nobody answers any more fails. */
+	cage->listener = fd_close(cage->listener);
 	terminal_deinit(&cage->terminal);
 	cage->view_root = fd_close(cage->view_root);
 	cage->control = fd_close(cage->control);

@@ -65,9 +65,11 @@ int cage_signal(struct cage *cage, int sig);
  */
 int cage_wait(struct cage *cage, int *ret_status, int *ret_exec_errno);
 /*
- * Kills what is left, reaps, closes. Children that the caller had before cage_start() are left alone; without RUN_LAYER_PID it is a child
+ * Kills what is left and reaps. Children that the caller had before cage_start() are left alone; without RUN_LAYER_PID it is a child
  * subreaper from then on, and must start no others.
  */
+void cage_end(struct cage *cage);
+/* And closes: by then nobody may be using its descriptors any more. */
 void cage_deinit(struct cage *cage);
 /*
  * For the supervisor, after cage_start(): no capability, none to be had again, and no look into its memory. (It may still read the

@@ -163,11 +163,12 @@ static void finish(struct run *run)
 	uint64_t dropped;
 
 	/* First what may still call, then who answers, then who is asked. */
-	cage_deinit(&run->cage);
+	cage_end(&run->cage);
 	/* Nobody is left to be answered: whoever still waits for a server that hangs is woken. */
 	if (run->server.session)
 		(void)shutdown(gofer_session_fd(run->server.session), SHUT_RDWR);
 	supervisor_free(run->supervisor);
+	cage_deinit(&run->cage);
 	run_server_stop(&run->server);
 	dropped = audit_close(run->audit);
 	if (dropped)

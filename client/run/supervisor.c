@@ -298,17 +298,12 @@ int supervisor_start(struct supervisor *sv, pid_t worker)
 /* A thread may be just about to wait when the signal comes: it is sent until the thread has ended. */
 static void join(pthread_t thread)
 {
-	struct timespec until;
+	const struct timespec tick = { .tv_nsec = 200000 };
 
-	do {
+	while (pthread_tryjoin_np(thread, NULL) == EBUSY) {
 		(void)pthread_kill(thread, STOP_SIGNAL);
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_nsec += 10000000L;
-		if (until.tv_nsec >= 1000000000L) {
-			until.tv_sec++;
-			until.tv_nsec -= 1000000000L;
-		}
-	} while (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) == ETIMEDOUT);
+		(void)nanosleep(&tick, NULL);
+	}
 }
 
 void supervisor_free(struct supervisor *sv)
