@@ -46,7 +46,8 @@ PROTO_O := $(call objects,proto/*.c) $(BUILD)/gen/gofer.pb-c.o
 SERVER_O := $(call objects,server/*.c server/fs/*.c)
 CLIENT_O := $(call objects,client/*.c client/cache/*.c)
 RUN_O := $(call objects,client/run/*.c)
-CLI_O := $(call objects,client/cli/*.c client/stress/*.c)
+BENCH_O := $(call objects,client/bench/*.c)
+CLI_O := $(call objects,client/cli/*.c client/stress/*.c) $(BENCH_O)
 UNIT_T := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
 PROG_T := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/integration/*.c tests/stress/*.c tests/bench/*.c))
 FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -59,8 +60,8 @@ SHARED := $(BUILD)/libgofer.so.$(VERSION)
 
 COMPLETION := scripts/gofer.bash-completion
 
-SOURCES := $(wildcard common/*.c proto/*.c server/*.c server/fs/*.c client/*.c client/cache/*.c client/run/*.c client/cli/*.c client/stress/*.c)
-HEADERS := $(wildcard common/*.h proto/*.h server/*.h server/fs/*.h client/*.h client/cache/*.h client/run/*.h client/cli/*.h client/stress/*.h)
+SOURCES := $(wildcard common/*.c proto/*.c server/*.c server/fs/*.c client/*.c client/cache/*.c client/run/*.c client/cli/*.c client/stress/*.c client/bench/*.c)
+HEADERS := $(wildcard common/*.h proto/*.h server/*.h server/fs/*.h client/*.h client/cache/*.h client/run/*.h client/cli/*.h client/stress/*.h client/bench/*.h)
 TEST_SOURCES := $(wildcard tests/*/*.c tests/*/*.h tests/stress/twin/*.c)
 SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh tests/bench/run_delay tests/fuzz/run tests/fuzz/minimise tests/fuzz/coverage .ci/run)
 
@@ -131,7 +132,7 @@ $(BUILD)/man/%: client/cli/man/%.scd
 
 # Everything but the command: each test program takes from it what it refers to.
 TESTED := $(BUILD)/tested.a
-$(TESTED): $(RUN_O) $(SERVER_O) $(CLIENT_O) $(LIB_O)
+$(TESTED): $(RUN_O) $(BENCH_O) $(SERVER_O) $(CLIENT_O) $(LIB_O)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 

@@ -50,6 +50,7 @@ struct cli {
 	int argc;
 	char **argv; /* after cli_next() returned -1: the operands */
 	const char *server;
+	char *address; /* of the server that was found, once connected */
 	uint32_t timeout_ms;
 	enum gofer_interop interop;
 	bool watch;
@@ -100,6 +101,8 @@ extern const struct cli_option cli_global_options[];
 
 /* ---- connection (connect.c) ---- */
 void cli_connect(struct cli *c);
+/* Another session with the server that cli_connect() found. */
+int cli_open_session(struct cli *c, struct gofer_session **ret_session);
 struct cli_volume *cli_find_volume(struct cli *c, const char *name, size_t len);
 /* Splits NAME:/path; prints what is wrong with it and returns -EINVAL. */
 int cli_split(struct cli *c, const char *text, struct cli_path *ret_path);

@@ -33,10 +33,16 @@ static void default_server(char *buf, size_t size)
 	snprintf(buf, size, "unix:/run/gofer.sock");
 }
 
-void cli_connect(struct cli *c)
+int cli_open_session(struct cli *c, struct gofer_session **ret_session)
 {
 	struct gofer_session_options options = { .timeout_ms = c->timeout_ms,
 						 .client = "gofer " GOFER_VERSION };
+
+	return gofer_session_open(c->address, &options, ret_session);
+}
+
+void cli_connect(struct cli *c)
+{
 	const struct gofer_mount_options mount = { .interop = c->interop, .watch = c->watch };
 	char fallback[4096];
 	const char *server = c->server;
@@ -51,7 +57,8 @@ void cli_connect(struct cli *c)
 		default_server(fallback, sizeof(fallback));
 		server = fallback;
 	}
-	r = gofer_session_open(server, &options, &c->session);
+	c->address = cli_strdup(server);
+	r = cli_open_session(c, &c->session);
 	if (r < 0) {
 		char shown[4096];
 
@@ -287,6 +294,7 @@ int cli_end(struct cli *c)
 	c->volumes = NULL;
 	c->n_volumes = 0;
 	gofer_session_close(TAKE_PTR(c->session));
+	free(TAKE_PTR(c->address));
 	free(TAKE_PTR(c->long_options));
 	free(TAKE_PTR(c->short_options));
 	return c->status;

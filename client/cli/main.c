@@ -34,6 +34,7 @@
 	X(xattr)    \
 	X(ping)     \
 	X(rpc)      \
+	X(bench)    \
 	X(stress)   \
 	X(completion)
 
