@@ -45,8 +45,16 @@ struct gofer_session_options {
 };
 
 /*
- * Connects and says Hello. `server`: "unix:/path", "unix:@abstract" or "fd:N" (a connected SEQPACKET socket; taken). options may
- * be NULL. -ENOENT, -ECONNREFUSED, -EACCES as connect(2); -EPROTO for something that speaks another protocol; -ETIMEDOUT.
+ * Connects and says Hello. `server`:
+ *
+ *     unix:/path, unix:@abstract      a SEQPACKET socket: the only kind that passes descriptors
+ *     fd:N                            a connected SEQPACKET or stream socket; taken
+ *     unix-stream:/path               a stream of bytes, as all that follow: Firecracker's PATH_PORT is one
+ *     vsock:CID:PORT
+ *     tcp:HOST:PORT                   addresses of this machine only
+ *     ssh:HOST:VOLUME                 a server for this session, which ssh(1) starts there, with VOLUME as for `gofer serve -v`
+ *
+ * options may be NULL. -ENOENT, -ECONNREFUSED, -EACCES as connect(2); -EPROTO for something that speaks another protocol; -ETIMEDOUT.
  */
 int gofer_session_open(const char *server, const struct gofer_session_options *options,
 		       struct gofer_session **ret_session);

@@ -155,6 +155,26 @@ static const char *receive_frames(struct gofer_session *s, size_t size, struct p
 
 enum { SLACK_NS = 1000000 };
 
+/*
+ * Of a stream, without the lock: what was sent in part is sent in full, so that there will be an
+ * answer. A server that takes nothing because its replies wait is not waited for: whatever comes
+ * ends this.
+ */
+static int wait_flushed(struct gofer_session *s, uint64_t wait_until)
+{
+	while (stream_unsent(s->stream)) {
+		struct pollfd p = { .fd = s->sock, .events = POLLIN };
+		int r = stream_flush(s->stream);
+
+		if (r != -EAGAIN || !wait_until || poll(&p, 1, 0) > 0)
+			break;
+		r = packet_wait(s->sock, POLLIN | POLLOUT, wait_until);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 int session_receive(struct gofer_session *s, uint64_t wait_until, bool fresh, struct batch *batch)
 {
 	struct packet_in in = { .fd = -EBADF };
@@ -163,14 +183,21 @@ int session_receive(struct gofer_session *s, uint64_t wait_until, bool fresh, st
 	int r = 0;
 
 	pthread_mutex_unlock(&s->lock);
-	if (wait_until && !fresh) {
+	if (s->stream)
+		r = wait_flushed(s, wait_until);
+	if (r == 0 && wait_until && !fresh) {
 		uint64_t now = now_ns();
 
 		if (now + s->timeout > wait_until + SLACK_NS)
 			r = packet_wait(s->sock, POLLIN, wait_until);
 	}
-	n = r < 0 ? r
-		  : packet_recv(s->sock, s->rx, FRAME_MAX_PACKET, wait_until ? 0 : MSG_DONTWAIT,
+	if (r < 0)
+		n = r;
+	else if (s->stream)
+		n = stream_recv(s->stream, s->rx, FRAME_MAX_PER_PACKET,
+				wait_until ? 0 : MSG_DONTWAIT);
+	else
+		n = packet_recv(s->sock, s->rx, FRAME_MAX_PACKET, wait_until ? 0 : MSG_DONTWAIT,
 				&in);
 	pthread_mutex_lock(&s->lock);
 
@@ -186,7 +213,8 @@ int session_receive(struct gofer_session *s, uint64_t wait_until, bool fresh, st
 		return 0;
 	}
 	fd_close(in.fd);
-	if (n == -EINTR || (n == -EAGAIN && wait_until && now_ns() < wait_until))
+	if (n == -EINTR || n == -EINPROGRESS ||
+	    (n == -EAGAIN && wait_until && now_ns() < wait_until))
 		return -EAGAIN;
 	if (n == -EAGAIN)
 		return wait_until ? -ETIMEDOUT : -EAGAIN;
@@ -194,6 +222,10 @@ int session_receive(struct gofer_session *s, uint64_t wait_until, bool fresh, st
 		return -ETIMEDOUT;
 	if (n == -EMSGSIZE)
 		session_kill(s, -EPROTO, "a packet larger than agreed");
+	else if (n == -EPROTO)
+		session_kill(s, -EPROTO, "a frame that breaks framing");
+	else if (n == -ECONNABORTED)
+		session_kill(s, -ENOTCONN, "the connection ended inside a message");
 	else
 		session_kill(s, -ENOTCONN, "the server is gone");
 	return 0;

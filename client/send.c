@@ -86,6 +86,9 @@ int packed_init(struct packed *p, struct gofer_session *s, const struct gofer_re
 	p->data = request->data;
 	p->data_len = request->data_len;
 	p->fd = request->fd > 0 || (rpc->flags & RPC_TAKES_FD) ? request->fd : -EBADF;
+	if (p->fd >= 0 && s->stream)
+		return fail_words(-EOPNOTSUPP, "%s: no descriptor can be passed to %s", rpc->name,
+				  s->server);
 	p->rpc = rpc;
 	expect_init(&p->expect, rpc, request->message, request->data_len);
 	return 0;
@@ -140,11 +143,18 @@ static size_t take_closes(struct gofer_session *s, uint8_t frame[static CLOSE_FR
 	return FRAME_HEADER_SIZE + body;
 }
 
+/* One packet, or its frames on a stream. Never sleeps. */
+static int transmit(struct gofer_session *s, const struct iovec *iov, int n, int fd)
+{
+	return s->stream ? stream_send(s->stream, iov, n, MSG_DONTWAIT)
+			 : packet_send(s->sock, iov, n, fd, MSG_DONTWAIT);
+}
+
 /* One packet. -EAGAIN where the socket is full; any other failure but the packet's own ends the
  * session. With the lock. */
 static int send_locked(struct gofer_session *s, const struct iovec *iov, int n, int fd)
 {
-	int r = packet_send(s->sock, iov, n, fd, MSG_DONTWAIT);
+	int r = transmit(s, iov, n, fd);
 
 	if (r == -EPIPE || r == -ECONNRESET || r == -ENOTCONN) {
 		session_kill(s, -ENOTCONN, "the server is gone");
@@ -159,7 +169,7 @@ int session_flush_out(struct gofer_session *s)
 	int r;
 
 	if (s->out_len == 0)
-		return 0;
+		return s->stream && stream_flush(s->stream) == -EAGAIN ? -EAGAIN : 0;
 	r = send_locked(s, &iov, 1, -EBADF);
 	if (r == 0)
 		s->out_len = s->out_frames = 0;
@@ -254,11 +264,15 @@ int session_send(struct gofer_session *s, struct packed *p, uint64_t deadline)
 	iov[n++] = (struct iovec){ .iov_base = p->buf, .iov_len = p->len };
 	if (p->data_len)
 		iov[n++] = (struct iovec){ .iov_base = (void *)p->data, .iov_len = p->data_len };
-	while ((r = packet_send(s->sock, iov, n, p->fd, MSG_DONTWAIT)) == -EAGAIN) {
+	while ((r = transmit(s, iov, n, p->fd)) == -EAGAIN) {
 		r = session_wait_writable(s, deadline);
 		if (r < 0)
 			break;
 	}
+	/* On a stream it is on its way, though some of it may not have left. */
+	while (r == 0 && s->stream && stream_flush(s->stream) == -EAGAIN &&
+	       session_wait_writable(s, deadline) == 0)
+		;
 	if (r < 0)
 		for (size_t i = 0; i < n_taken; i++)
 			gofer_handle_close(s, taken[i]);

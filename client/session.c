@@ -114,6 +114,9 @@ static void session_free(struct gofer_session *s)
 	if (!s)
 		return;
 	fd_close(s->sock);
+	/* Not in a forked child, whose it is not. */
+	if (s->alive && *s->alive == 1)
+		helper_end(s->helper);
 	for (size_t i = 0; i < s->n_filesystems; i++)
 		free((char *)s->filesystems[i].name);
 	free(s->filesystems);
@@ -121,6 +124,7 @@ static void session_free(struct gofer_session *s)
 	free(s->closes);
 	free(s->out);
 	free(s->rx);
+	stream_free(s->stream);
 	free(s->server);
 	cache_free(s->cache);
 	cache_free(s->watched);
@@ -238,9 +242,14 @@ int gofer_session_open(const char *server, const struct gofer_session_options *o
 	r = session_alloc(server, timeout, &s);
 	if (r < 0)
 		return r;
-	r = session_connect(server, timeout, &s->sock);
+	r = session_connect(server, timeout, &s->sock, &s->helper);
 	if (r < 0)
 		return r;
+	if (stream_is(s->sock) == 1) {
+		s->stream = stream_new(s->sock, STREAM_CHUNK, false);
+		if (!s->stream)
+			return -ENOMEM;
+	}
 	r = session_hello(s, options ? options->client : NULL);
 	if (r < 0)
 		return r;

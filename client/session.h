@@ -27,6 +27,7 @@
 #include "proto/arena.h"
 #include "proto/frame.h"
 #include "proto/rpc.h"
+#include "proto/stream.h"
 
 enum {
 	SESSION_TIMEOUT_MS = 30000,
@@ -39,6 +40,8 @@ enum {
 	REPLY_OVERHEAD =
 		1024, /* memory for decoding a reply: this and REPLY_FACTOR times its body */
 	REPLY_FACTOR = 16,
+	STREAM_CHUNK = (FRAME_MAX_PER_PACKET - 1) * FRAME_HEADER_SIZE, /* so that one round of
+		receiving takes every whole frame that was read: poll(2) sees what is left */
 };
 
 struct cache;
@@ -114,8 +117,10 @@ struct batch {
 
 struct gofer_session {
 	int sock;
-	uint64_t timeout; /* ns */
+	struct stream *stream; /* NULL: sock keeps packets whole, and passes descriptors */
+	uint64_t timeout;      /* ns */
 	char *server;
+	pid_t helper;                   /* the ssh that the connection goes through; 0 = none */
 	volatile const uint32_t *alive; /* a page that is wiped in a forked child: 1 in the process
 					   that opened the session */
 	struct gofer_session_limits limits;
@@ -257,5 +262,11 @@ int session_submit(struct gofer_session *s, const struct gofer_request *request,
 void call_cancel_all(struct gofer_session *s);
 
 /* ---- connect.c ---- */
-/* A connected socket for "unix:/path", "unix:@name", "fd:N". */
-int session_connect(const char *server, uint64_t timeout, int *ret_sock);
+/* A connected socket for any address of gofer.h. *ret_helper: a child process behind it, or as it
+ * was. */
+int session_connect(const char *server, uint64_t timeout, int *ret_sock, pid_t *ret_helper);
+/* ---- connect_ssh.c ---- */
+/* text: "HOST:VOLUME" */
+int connect_ssh(const char *server, const char *text, int *ret_sock, pid_t *ret_helper);
+/* After its connection was closed. 0: there is none. */
+void helper_end(pid_t helper);

@@ -120,7 +120,7 @@ static int check_frame(struct request *r, const struct packet *p)
 	if (h->fds != (r->rpc->flags & RPC_TAKES_FD ? 1 : 0))
 		return -EINVAL;
 	if (h->fds && p->fd < 0)
-		return -EMFILE;
+		return r->session->stream ? -EOPNOTSUPP : -EMFILE;
 	return 0;
 }
 

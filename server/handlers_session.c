@@ -30,7 +30,7 @@ static int describe_volume(struct request *r, const struct volume *v, Gofer__Fil
 	f->fs_id = v->fs.fs_id;
 	f->name = (ProtobufCBinaryData){ .data = (uint8_t *)v->name, .len = strlen(v->name) };
 	f->read_only = v->read_only;
-	f->may_donate = v->donate != DONATE_NEVER;
+	f->may_donate = v->donate != DONATE_NEVER && !r->session->stream;
 	f->delegate = v->identity == IDENTITY_DELEGATE;
 	/* A root that cannot be asked (unmounted, a dead network server) is offered all the same: its requests say why. */
 	if (session_identity_enter(r->worker, v, 0) == 0 && fs->ops->root(fs, &root) == 0 &&

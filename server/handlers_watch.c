@@ -167,7 +167,7 @@ int handle_watch(struct request *r, const Gofer__WatchRequest *q)
 			watch_drop(watches, w.fresh[--w.n_fresh]);
 		return e;
 	}
-	if (q->donate && w.reply->n_watches) {
+	if (q->donate && w.reply->n_watches && !r->session->stream) {
 		int fd = watches_dup(watches);
 
 		if (fd >= 0) {

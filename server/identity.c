@@ -141,7 +141,7 @@ int identity_allowed(const struct volume *volume, const struct peer *peer, uid_t
 	for (size_t i = 0; i < n; i++)
 		if (!in_range(&volume->gids, groups[i]))
 			return -EPERM;
-	if (peer->uid == 0)
+	if (peer->uid == 0 && !peer->remote)
 		return 0;
 	/* Anybody but root can be only what it is. */
 	if (uid != peer->uid || !peer_has_gid(peer, gid))

@@ -8,11 +8,13 @@
 #include "server/listener.h"
 
 #include <fcntl.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "common/net.h"
 #include "server/server.h"
 
 enum { BACKLOG = 128, LISTEN_FDS_START = 3 };
@@ -65,6 +67,7 @@ static int ask(const char *path)
 	r = fill_address(path, &address, &len, &ignored);
 	if (r < 0)
 		return r;
+	/* The wrong type is an answer too (EPROTOTYPE). */
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
@@ -149,8 +152,8 @@ static int bind_path(int fd, const char *path, const struct sockaddr_un *address
 	return 0;
 }
 
-static int open_unix(const char *name, const struct listener_options *options, struct listener *l,
-		     struct serve_error *error)
+static int open_unix(const char *name, int type, const struct listener_options *options,
+		     struct listener *l, struct serve_error *error)
 {
 	struct sockaddr_un address;
 	socklen_t len;
@@ -160,7 +163,7 @@ static int open_unix(const char *name, const struct listener_options *options, s
 	r = fill_address(name, &address, &len, error);
 	if (r < 0)
 		return r;
-	l->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	l->fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (l->fd < 0)
 		return serve_fail(error, -errno, "cannot make a socket: %s", strerror(errno));
 	if (name[0] == '@') {
@@ -187,6 +190,81 @@ static int open_unix(const char *name, const struct listener_options *options, s
 	return 0;
 }
 
+/* What is bound now; with port 0 the system chose one. */
+static int listen_here(struct listener *l, const char *kind, const struct sockaddr *address,
+		       socklen_t len, struct serve_error *error)
+{
+	struct sockaddr_storage bound;
+	socklen_t size = sizeof(bound);
+	char text[NET_TEXT_MAX];
+	int one = 1;
+
+	l->fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (l->fd < 0)
+		return serve_fail(error, -errno, "cannot make a socket for %s: %s", l->address,
+				  strerror(errno));
+	(void)setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(l->fd, address, len) < 0 || listen(l->fd, BACKLOG) < 0 ||
+	    getsockname(l->fd, (struct sockaddr *)&bound, &size) < 0)
+		return serve_fail(error, -errno, "cannot listen on %s: %s", l->address,
+				  strerror(errno));
+	net_print((struct sockaddr *)&bound, size, text);
+	free(TAKE_PTR(l->address));
+	if (asprintf(&l->address, "%s:%s", kind, text) < 0) {
+		l->address = NULL;
+		return -ENOMEM;
+	}
+	l->listening = true;
+	l->remote = true;
+	return 0;
+}
+
+static int open_vsock(const char *text, struct listener *l, struct serve_error *error)
+{
+	struct sockaddr_storage address;
+	socklen_t len;
+
+	if (net_vsock(text, &address, &len) < 0)
+		return serve_fail(error, -EINVAL,
+				  "--listen vsock:%s: expected vsock:CID:PORT, with a number, "
+				  "'any' or 'local' as CID",
+				  text);
+	return listen_here(l, "vsock", (struct sockaddr *)&address, len, error);
+}
+
+/* Whoever reaches the port is served, and everybody on the way can read along and take part: so
+ * only this machine, and only if asked for. */
+static int open_tcp(const char *text, const struct listener_options *options, struct listener *l,
+		    struct serve_error *error)
+{
+	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE };
+	char host[NET_HOST_MAX], port[NET_PORT_MAX];
+	struct addrinfo *list = NULL;
+	int r;
+
+	if (net_split(text, host, port) < 0)
+		return serve_fail(error, -EINVAL, "--listen tcp:%s: expected tcp:HOST:PORT", text);
+	if (!options->insecure_tcp)
+		return serve_fail(
+			error, -EPERM,
+			"--listen tcp:%s: without TLS anybody can read along: use tls:, or "
+			"say --insecure-tcp (for addresses of this machine only)",
+			text);
+	r = getaddrinfo(host[0] ? host : NULL, port, &hints, &list);
+	if (r != 0)
+		return serve_fail(error, -EINVAL, "--listen tcp:%s: %s", text, gai_strerror(r));
+	for (const struct addrinfo *a = list; r == 0 && a; a = a->ai_next)
+		if (!net_is_loopback(a->ai_addr))
+			r = serve_fail(error, -EPERM,
+				       "--listen tcp:%s: is not an address of this machine only; "
+				       "without TLS nothing else is served",
+				       text);
+	if (r == 0)
+		r = listen_here(l, "tcp", list->ai_addr, list->ai_addrlen, error);
+	freeaddrinfo(list);
+	return r;
+}
+
 static int adopt(int fd, struct listener *l, struct serve_error *error)
 {
 	int type = 0, domain = 0, listening = 0, flags;
@@ -194,13 +272,13 @@ static int adopt(int fd, struct listener *l, struct serve_error *error)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
 		return serve_fail(error, -errno,
-				  "--listen fd:%d: %s: pass a Unix SEQPACKET socket by that number",
-				  fd, strerror(errno));
+				  "--listen fd:%d: %s: pass a Unix socket by that number", fd,
+				  strerror(errno));
 	size = sizeof(int);
 	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 || domain != AF_UNIX ||
-	    type != SOCK_SEQPACKET)
+	    (type != SOCK_SEQPACKET && type != SOCK_STREAM))
 		return serve_fail(error, -EPROTOTYPE,
-				  "--listen fd:%d: is not a Unix SEQPACKET socket", fd);
+				  "--listen fd:%d: is not a Unix SEQPACKET or stream socket", fd);
 	size = sizeof(int);
 	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0)
 		return serve_fail(error, -errno, "--listen fd:%d: %s", fd, strerror(errno));
@@ -233,7 +311,13 @@ int listener_open(const char *address, const struct listener_options *options, s
 	if (!l.address)
 		return -ENOMEM;
 	if (strncmp(address, "unix:", 5) == 0) {
-		r = open_unix(address + 5, options, &l, error);
+		r = open_unix(address + 5, SOCK_SEQPACKET, options, &l, error);
+	} else if (strncmp(address, "unix-stream:", 12) == 0) {
+		r = open_unix(address + 12, SOCK_STREAM, options, &l, error);
+	} else if (strncmp(address, "vsock:", 6) == 0) {
+		r = open_vsock(address + 6, &l, error);
+	} else if (strncmp(address, "tcp:", 4) == 0) {
+		r = open_tcp(address + 4, options, &l, error);
 	} else if (strncmp(address, "fd:", 3) == 0) {
 		char *end;
 		long fd = strtol(address + 3, &end, 10);
@@ -244,7 +328,9 @@ int listener_open(const char *address, const struct listener_options *options, s
 			r = adopt((int)fd, &l, error);
 	} else {
 		r = serve_fail(error, -EINVAL,
-			       "--listen %s: expected unix:/path, unix:@name or fd:N", address);
+			       "--listen %s: expected unix:/path, unix:@name, unix-stream:/path, "
+			       "vsock:CID:PORT, tcp:HOST:PORT or fd:N",
+			       address);
 	}
 	if (r < 0) {
 		listener_deinit(&l);

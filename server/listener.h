@@ -1,6 +1,6 @@
 /*
- * listener.h - where clients come in: a Unix SEQPACKET socket by path, abstract, or handed over by
- * whoever started us.
+ * listener.h - where clients come in: a Unix socket by path, abstract, or handed over by whoever
+ * started us; vsock; TCP of this machine.
  */
 #pragma once
 
@@ -12,7 +12,8 @@
 struct listener {
 	int fd;
 	bool listening; /* else one connected client */
-	char *address;  /* as a client names it: "unix:/path", "unix:@name", "fd:N" */
+	bool remote;    /* who comes in there has no uid here */
+	char *address;  /* as a client names it: "unix:/path", "unix:@name", "fd:N" ... */
 	char *path;     /* of a socket that we bound, to be removed at the end; NULL */
 	dev_t dev;      /* ... if it is still this one */
 	ino_t ino;
@@ -23,10 +24,12 @@ struct listener {
 struct listener_options {
 	mode_t mode;
 	gid_t group; /* (gid_t)-1 = leave */
+	bool insecure_tcp;
 };
 
 /*
- * "unix:/path", "unix:@name", "fd:N". -EADDRINUSE where a live server answers on the path; a socket
+ * "unix:/path", "unix:@name", "unix-stream:" likewise, "fd:N", "vsock:CID:PORT", "tcp:HOST:PORT"
+ * (options.insecure_tcp, loopback). -EADDRINUSE where a live server answers on the path; a socket
  * file on which nobody answers is replaced if it is ours.
  */
 int listener_open(const char *address, const struct listener_options *options, struct listener *ret,

@@ -10,6 +10,8 @@
 #include "server/monitor.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -204,7 +206,7 @@ static const char *refuse(const struct monitor *m, const struct peer *peer)
 
 	if (m->ending)
 		return "the server is ending";
-	if (!uid_allowed(m, peer->uid))
+	if (!peer->remote && !uid_allowed(m, peer->uid))
 		return "this user may not connect (--allow-uid)";
 	if (atomic_load(&m->config->server->shared->sessions) >= limits->max_sessions)
 		return "too many sessions (--max-sessions)";
@@ -214,7 +216,7 @@ static const char *refuse(const struct monitor *m, const struct peer *peer)
 }
 
 /* Takes sock. */
-static void start_session(struct monitor *m, int taken)
+static void start_session(struct monitor *m, int taken, bool remote)
 {
 	_cleanup_fd_ int sock = taken;
 	struct peer peer = {};
@@ -224,11 +226,18 @@ static void start_session(struct monitor *m, int taken)
 	pid_t pid;
 	int r;
 
-	r = who_is_it(m, sock, &who);
+	if (remote) {
+		/* The address that they reached is all that is known of them. */
+		who = (struct monitor_who){ .uid = PEER_NOBODY, .gid = PEER_NOBODY };
+		peer.remote = true;
+		r = 0;
+	} else {
+		r = who_is_it(m, sock, &who);
+	}
 	peer.pid = who.pid;
 	peer.uid = who.uid;
 	peer.gid = who.gid;
-	if (r == 0)
+	if (r == 0 && !remote)
 		r = peer_groups(m, sock, &peer);
 	if (r < 0) {
 		if (log_allow(&m->failed, 5))
@@ -306,13 +315,28 @@ static void pause_listening(struct monitor *m)
 	(void)event_add(m->pause, &later);
 }
 
+static bool is_remote(const struct monitor *m, int fd)
+{
+	for (size_t i = 0; i < m->config->n_listeners; i++)
+		if (m->config->listeners[i].fd == fd)
+			return m->config->listeners[i].remote;
+	return true;
+}
+
 static void on_connect(evutil_socket_t fd, short events, void *userdata)
 {
 	struct monitor *m = userdata;
 	int sock = accept4((int)fd, NULL, NULL, SOCK_CLOEXEC);
 
 	if (sock >= 0) {
-		start_session(m, sock);
+		bool remote = is_remote(m, (int)fd);
+		int one = 1;
+
+		if (remote) {
+			(void)setsockopt(sock, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+			(void)setsockopt(sock, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+		}
+		start_session(m, sock, remote);
 		return;
 	}
 	switch (errno) {
@@ -545,7 +569,8 @@ int monitor_run(struct monitor_config *config)
 		/* A client that came with the command line: when it leaves, there is nobody else to
 		 * wait for. */
 		if (!config->listeners[i].listening) {
-			start_session(&m, TAKE_FD(config->listeners[i].fd));
+			start_session(&m, TAKE_FD(config->listeners[i].fd),
+				      config->listeners[i].remote);
 			m.ending = true;
 		}
 	}

@@ -172,6 +172,8 @@ static bool presses(struct worker *w, const struct packet *p)
 	unsigned wanted = 0;
 	int behind = 0;
 
+	if (w->session->stream && stream_buffered(w->session->stream) >= 2 * FRAME_HEADER_SIZE)
+		return true;
 	for (unsigned i = 0; i < p->n_frames; i++) {
 		const struct rpc_info *rpc = rpc_find(p->frames[i].header.type);
 

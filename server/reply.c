@@ -33,7 +33,8 @@ static int send_packet(struct worker *w, const void *data, size_t data_len, int 
 	int r;
 
 	do
-		r = packet_send(s->sock, iov, data_len ? 2 : 1, fd, 0);
+		r = s->stream ? stream_send(s->stream, iov, data_len ? 2 : 1, 0)
+			      : packet_send(s->sock, iov, data_len ? 2 : 1, fd, 0);
 	while (r == -EINTR && !atomic_load(&s->ended));
 	if (r == -ETOOMANYREFS)
 		return r;
@@ -162,7 +163,7 @@ bool request_may_donate(struct request *r, uint32_t flags, uint32_t type)
 	int unread = 0;
 	uint32_t most;
 
-	if (v->donate == DONATE_NEVER || type != S_IFREG)
+	if (v->donate == DONATE_NEVER || s->stream || type != S_IFREG)
 		return false;
 	if (v->donate == DONATE_RO && (flags & GOFER__OPEN_FLAG__OPEN_WRITE))
 		return false;

@@ -19,7 +19,7 @@ struct serve_options {
 	size_t n_allowed_uids;
 	bool allow_any_uid;
 	struct server_limits limits;
-	bool best_effort, no_openat2, log_requests, json, explain, allow_overlap;
+	bool best_effort, no_openat2, log_requests, json, explain, allow_overlap, stdio;
 	struct log_options log;
 	int ready_fd;
 	const char *run; /* --run, for the shell */

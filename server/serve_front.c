@@ -24,6 +24,7 @@
 #include "common/packet.h"
 #include "server/monitor.h"
 #include "server/ready.h"
+#include "server/relay.h"
 #include "server/volume.h"
 
 enum { GENERATIONS_MAX = 32, EXIT_CANNOT_EXEC = 126, EXIT_NOT_FOUND = 127, EXIT_SIGNALLED = 128 };
@@ -46,6 +47,7 @@ struct front {
 	sigset_t old_mask;
 	int signal_fd;
 	pid_t command; /* 0 = none (any more) */
+	pid_t relay;   /* of --stdio, likewise */
 	bool stopping, announced;
 	int status;
 };
@@ -197,6 +199,8 @@ static void stop(struct front *f)
 	if (!f->stopping)
 		ready_notify("STOPPING=1");
 	kill_generations(f, f->stopping ? SIGKILL : SIGTERM);
+	if (f->stopping && f->relay)
+		(void)kill(f->relay, SIGKILL);
 	f->stopping = true;
 }
 
@@ -316,6 +320,10 @@ static void generation_ended(struct front *f, struct generation *g, int status)
 	generation_close(g);
 	if (was_current)
 		f->current = NULL;
+	/* Ours was a copy, which would keep the only client's connection open. */
+	for (size_t i = 0; i < f->n_listeners && !generations_alive(f); i++)
+		if (!f->listeners[i].listening)
+			f->listeners[i].fd = fd_close(f->listeners[i].fd);
 	if (f->stopping)
 		return;
 	if (!ready && f->current) {
@@ -325,7 +333,7 @@ static void generation_ended(struct front *f, struct generation *g, int status)
 	}
 	if (ready && !was_current)
 		return; /* a retired one whose last client left */
-	/* With one client only (fd:N), its end is the end. */
+	/* With one client only (fd:N, --stdio), its end is the end. */
 	f->status = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
 	if (WIFSIGNALED(status))
 		log_error("the monitor was killed by %s", strsignal(WTERMSIG(status)));
@@ -340,6 +348,10 @@ static void on_child(struct front *f)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == f->relay) {
+			f->relay = 0;
+			continue;
+		}
 		if (pid == f->command) {
 			f->command = 0;
 			f->status = WIFEXITED(status) ? WEXITSTATUS(status)
@@ -458,11 +470,31 @@ static int open_default(struct front *f, struct serve_error *error)
 	return r < 0 ? -ENOMEM : add_listener(f, address, error);
 }
 
+/*
+ * One client on standard input and output. Where these are one socket it is the session's; of two
+ * pipes a process of its own makes one.
+ */
+static int open_stdio(struct front *f, struct serve_error *error)
+{
+	struct listener *l = &f->listeners[f->n_listeners];
+	int sock, r;
+
+	r = relay_stdio(!f->options->best_effort, &sock, &f->relay, error);
+	if (r < 0)
+		return r;
+	*l = (struct listener){ .fd = sock };
+	f->n_listeners++;
+	l->address = strdup("standard input and output");
+	return l->address ? 0 : -ENOMEM;
+}
+
 static int open_listeners(struct front *f, struct serve_error *error)
 {
 	unsigned passed = listener_passed();
 	int r = 0;
 
+	if (f->options->stdio)
+		return open_stdio(f, error);
 	for (size_t i = 0; r == 0 && i < f->options->n_listen; i++)
 		r = add_listener(f, f->options->listen[i], error);
 	if (r < 0 || f->n_listeners)
@@ -483,7 +515,7 @@ static int open_listeners(struct front *f, struct serve_error *error)
 
 static int front_loop(struct front *f)
 {
-	while (generations_alive(f) || f->command) {
+	while (generations_alive(f) || f->command || f->relay) {
 		struct pollfd fds[GENERATIONS_MAX + 1] = { { .fd = f->signal_fd,
 							     .events = POLLIN } };
 

@@ -47,11 +47,19 @@ static const char help[] =
 	"Socket\n"
 	"  --listen ADDRESS      unix:/path, unix:@abstract, or fd:N, a socket passed on "
 	"(listening, or one connected client);\n"
+	"                        a stream of bytes, on which no descriptors are donated: "
+	"unix-stream:/path,\n"
+	"                        vsock:CID:PORT (CID also any, local), tcp:HOST:PORT "
+	"(--insecure-tcp);\n"
 	"                        repeatable. Default: sockets of the service manager (LISTEN_FDS), "
 	"else\n"
 	"                        $XDG_RUNTIME_DIR/gofer.sock, for root /run/gofer.sock\n"
 	"  --socket-mode MODE    permissions of the socket file, octal (0600)\n"
 	"  --socket-group GROUP  group of the socket file, by name or number\n"
+	"  --stdio               one client, on standard input and output (what 'ssh HOST gofer "
+	"serve --stdio' needs)\n"
+	"  --insecure-tcp        allow tcp: on addresses of this machine: every local user may "
+	"connect\n"
 	"  --allow-uid UID       who may connect besides the server's own user and root; 'any'; "
 	"repeatable\n"
 	"\n"
@@ -102,6 +110,8 @@ enum {
 	OPT_SOCKET_MODE,
 	OPT_SOCKET_GROUP,
 	OPT_ALLOW_UID,
+	OPT_STDIO,
+	OPT_INSECURE_TCP,
 	OPT_RUN,
 	OPT_CONFINE,
 	OPT_EXPLAIN,
@@ -140,6 +150,8 @@ static const struct option options[] = {
 	{ "socket-mode", required_argument, NULL, OPT_SOCKET_MODE },
 	{ "socket-group", required_argument, NULL, OPT_SOCKET_GROUP },
 	{ "allow-uid", required_argument, NULL, OPT_ALLOW_UID },
+	{ "stdio", no_argument, NULL, OPT_STDIO },
+	{ "insecure-tcp", no_argument, NULL, OPT_INSECURE_TCP },
 	{ "run", required_argument, NULL, OPT_RUN },
 	{ "confine", required_argument, NULL, OPT_CONFINE },
 	{ "explain-confinement", no_argument, NULL, OPT_EXPLAIN },
@@ -263,6 +275,12 @@ static int take_option(struct serve_options *o, int option, struct serve_error *
 		return take_group(optarg, &o->socket.group, error);
 	case OPT_ALLOW_UID:
 		return take_uid(o, optarg, error);
+	case OPT_STDIO:
+		o->stdio = true;
+		return 0;
+	case OPT_INSECURE_TCP:
+		o->socket.insecure_tcp = true;
+		return 0;
 	case OPT_RUN:
 		o->run = optarg;
 		return 0;
@@ -337,6 +355,10 @@ static int check_together(struct serve_options *o, int argc, char **argv, struct
 		o->command = &argv[optind];
 	if (o->command && o->run)
 		return serve_fail(error, -EINVAL, "both --run and a command after '--': keep one");
+	if (o->stdio && (o->command || o->run || o->n_listen))
+		return serve_fail(error, -EINVAL,
+				  "--stdio serves one client and nothing else: without --listen, "
+				  "--run and a command");
 	if (!o->n_specs && !o->explain)
 		return serve_fail(error, -EINVAL,
 				  "nothing to serve: give a directory with -v HOST[:NAME]");

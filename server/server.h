@@ -86,6 +86,9 @@ struct server {
 	bool log_requests; /* one line per request at info level */
 };
 
+/* In no range of uids. */
+#define PEER_NOBODY UINT32_MAX
+
 /* Who is at the other end: taken once, at accept, from SO_PEERCRED and SO_PEERGROUPS. */
 struct peer {
 	pid_t pid;
@@ -93,10 +96,11 @@ struct peer {
 	gid_t gid;
 	gid_t *groups; /* supplementary */
 	size_t n_groups;
+	bool remote; /* not of this machine, or nobody knows: never may it register identities */
 };
 
 /*
- * Serves one session on `sock` (a connected SEQPACKET socket, taken) in the calling, already
+ * Serves one session on `sock` (connected, SEQPACKET or stream, taken) in the calling, already
  * confined process until the peer leaves, breaks the protocol, or *draining gets set by a signal
  * handler (which must be installed without SA_RESTART). proc_fd is this process's /proc/self/fd
  * directory (borrowed): the threads make it their working directory. The calling thread is one of

@@ -24,6 +24,8 @@ enum {
 	END_WAIT_MS = 2000, /* for threads stuck in the kernel, before the process ends around
 			       them */
 	END_LINES_PER_SECOND = 10,
+	STREAM_CHUNK = 64 * 1024,
+	STREAM_FRAMES = 16,
 };
 
 /*
@@ -290,7 +292,7 @@ static bool peer_listens(const struct session *s)
  * The next packet, as packet_recv(). Until Hello, a receive gets what is left of the deadline: it
  * began with the connection, and nothing that the peer sends puts it off. -EAGAIN: it is over.
  */
-static ssize_t receive(struct worker *w, struct packet_in *ret_in)
+static ssize_t receive_once(struct worker *w, struct packet_in *ret_in)
 {
 	struct session *s = w->session;
 
@@ -305,7 +307,21 @@ static ssize_t receive(struct worker *w, struct packet_in *ret_in)
 		if (setsockopt(s->sock, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)) < 0)
 			return -errno;
 	}
-	return packet_recv(s->sock, w->in, FRAME_MAX_PACKET, 0, ret_in);
+	if (!s->stream)
+		return packet_recv(s->sock, w->in, FRAME_MAX_PACKET, 0, ret_in);
+	/* A descriptor that a request speaks of was lost on the way. */
+	*ret_in = (struct packet_in){ .fd = -EBADF, .truncated = true };
+	return stream_recv(s->stream, w->in, STREAM_FRAMES, 0);
+}
+
+static ssize_t receive(struct worker *w, struct packet_in *ret_in)
+{
+	ssize_t n;
+
+	do
+		n = receive_once(w, ret_in);
+	while (n == -EINPROGRESS);
+	return n;
 }
 
 /*
@@ -333,6 +349,10 @@ static bool worker_loop(struct worker *w)
 				drop = !peer_listens(s);
 			if (n == -EAGAIN && !atomic_load(&s->greeted))
 				log_end(s, "no Hello in time");
+			else if (n == -EPROTO)
+				log_end(s, "it broke the framing");
+			else if (n == -ECONNABORTED)
+				log_end(s, "the connection ended inside a message");
 			else if (n < 0 && n != -ECONNRESET)
 				log_end(s, strerror(-n));
 			break;
@@ -464,6 +484,14 @@ static int session_init(struct session *s, const struct server *server, int sock
 	r = handle_table_init(&s->handles, server->limits.max_handles);
 	if (r < 0)
 		return r;
+	r = stream_is(sock);
+	if (r < 0)
+		return r;
+	if (r > 0) {
+		s->stream = stream_new(sock, STREAM_CHUNK, true);
+		if (!s->stream)
+			return -ENOMEM;
+	}
 	r = pool_init(s);
 	if (r < 0)
 		return r;
@@ -529,6 +557,7 @@ static void session_deinit(struct session *s)
 	session_identities_deinit(s);
 	watches_deinit(&s->watches);
 	pool_deinit(s);
+	stream_free(s->stream);
 	pthread_mutex_destroy(&s->lock);
 }
 

@@ -19,6 +19,7 @@
 
 #include "proto/arena.h"
 #include "proto/rpc.h"
+#include "proto/stream.h"
 #include "common/log.h"
 #include "common/packet.h"
 #include "server/fs/walk.h"
@@ -82,6 +83,7 @@ struct session {
 	const struct server *server;
 	const struct peer *peer;
 	int sock;
+	struct stream *stream; /* NULL: sock keeps packets whole, and passes descriptors */
 	int proc_fd;
 	_Atomic bool greeted;
 	uint64_t hello_deadline; /* CLOCK_MONOTONIC ns; 0 = none */

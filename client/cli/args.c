@@ -13,7 +13,8 @@ enum { KEY_HELP = 10000, KEY_SERVER, KEY_TIMEOUT, KEY_JSON, KEY_STATS, KEY_INTER
 
 const struct cli_option cli_global_options[] = {
 	{ KEY_SERVER, "server", "ADDRESS",
-	  "server to use, unix:/path (default $GOFER_SERVER, $XDG_RUNTIME_DIR/gofer.sock, "
+	  "server to use: unix:/path, unix-stream:/path, vsock:CID:PORT, ssh:HOST:VOLUME (default "
+	  "$GOFER_SERVER, $XDG_RUNTIME_DIR/gofer.sock, "
 	  "/run/gofer.sock)" },
 	{ KEY_TIMEOUT, "timeout", "SECONDS",
 	  "deadline of connecting and of each request (default 30)" },

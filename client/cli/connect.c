@@ -60,15 +60,19 @@ void cli_connect(struct cli *c)
 	c->address = cli_strdup(server);
 	r = cli_open_session(c, &c->session);
 	if (r < 0) {
-		char shown[4096];
+		const char *words = gofer_message();
+		bool local =
+			strncmp(server, "unix:", 5) == 0 && (r == -ENOENT || r == -ECONNREFUSED);
+		char shown[4096], why[4096];
 
+		/* The library knows more than the number says, where it is not about a file. */
 		fprintf(stderr, "gofer: %s: cannot reach the server at %s: %s%s\n", c->spec->verb,
-			path_escape(server, strlen(server), shown, sizeof(shown)), strerror(-r),
-			r == -ENOENT || r == -ECONNREFUSED
-				? " (start one with 'gofer serve', or name it with --server or "
-				  "GOFER_SERVER)"
-			: r == -EINVAL ? " (an address looks like unix:/path)"
-				       : "");
+			path_escape(server, strlen(server), shown, sizeof(shown)),
+			local || !*words ? strerror(-r)
+					 : path_escape(words, strlen(words), why, sizeof(why)),
+			local ? " (start one with 'gofer serve', or name it with --server or "
+				"GOFER_SERVER)"
+			      : "");
 		exit(CLI_FAILED);
 	}
 	gofer_session_get_limits(c->session, &c->limits);

@@ -5,7 +5,7 @@
 #	...
 #	stop_server                       # SIGTERM, status 0, no process left, no sanitizer report
 #
-# BUILD and GOFER name what is tested. Exit status: 0 holds, 1 does not, 77 cannot be tested here (the reason is printed).
+# GOFER_TEST_TRANSPORT=unix-stream lets server and clients speak over a stream of bytes. BUILD and GOFER name what is tested. Exit status: 0 holds, 1 does not, 77 cannot be tested here (the reason is printed).
 set -u -o pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -49,13 +49,13 @@ start_server() { # arguments of `gofer serve`
 	rm -f "$T/ready"
 	mkfifo "$T/ready" || exit 1
 	: >"$SERVER_LOG"
-	"$GOFER" serve --listen "unix:$T/sock" --ready-fd 7 ${GOFER_TEST_SERVE_ARGS:-} "$@" 7>"$T/ready" 2>>"$SERVER_LOG" </dev/null &
+	"$GOFER" serve --listen "${GOFER_TEST_TRANSPORT:-unix}:$T/sock" --ready-fd 7 ${GOFER_TEST_SERVE_ARGS:-} "$@" 7>"$T/ready" 2>>"$SERVER_LOG" </dev/null &
 	SERVER_PID=$!
 	exec 8<"$T/ready"
 	# Ends at once when the server does: then nobody holds the writing side any more.
 	read -r -N 1 -t 30 -u 8 ready || fail "the server did not become ready"
 	exec 8<&-
-	export GOFER_SERVER=unix:$T/sock GOFER_SERVER_PID=$SERVER_PID
+	export GOFER_SERVER=${GOFER_TEST_TRANSPORT:-unix}:$T/sock GOFER_SERVER_PID=$SERVER_PID
 }
 
 # Ends the server the polite way, and finds out what it leaves behind.

@@ -3,7 +3,8 @@
  *
  * Shares only the frame header, the table of RPCs and the generated messages with the product.
  * Blocking with a deadline on every receive; a reply that breaks framing is a failure of the
- * server's.
+ * server's. On a stream (unix-stream:) one receive takes one frame, and what is sent in part is sent
+ * in full: who does not read meanwhile must not have much outstanding.
  */
 #pragma once
 
@@ -41,13 +42,14 @@ static inline void raw_reply_deinit(struct raw_reply *r)
 static inline int raw_connect(void)
 {
 	const char *name = server_name();
+	bool stream = !strncmp(name, "unix-stream:/", 13);
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	const struct timeval wait = { .tv_sec = 10 };
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, (stream ? SOCK_STREAM : SOCK_SEQPACKET) | SOCK_CLOEXEC, 0);
 
-	if (strncmp(name, "unix:/", 6))
-		die("the raw client knows \"unix:/path\" only");
-	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", name + 5);
+	if (strncmp(name, "unix:/", 6) && !stream)
+		die("the raw client knows \"unix:/path\" and \"unix-stream:/path\" only");
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", strchr(name, '/'));
 	if (fd < 0)
 		return -errno;
 	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
@@ -57,7 +59,44 @@ static inline int raw_connect(void)
 		return r;
 	}
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
+	if (stream)
+		(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
 	return fd;
+}
+
+static inline bool raw_is_stream(int sock)
+{
+	int type = 0;
+	socklen_t size = sizeof(type);
+
+	return getsockopt(sock, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+}
+
+/* The rest of what a stream took only in part. */
+static inline int raw_send_rest(int sock, const uint8_t *rest, size_t len)
+{
+	while (len) {
+		ssize_t n = send(sock, rest, len, MSG_NOSIGNAL);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		rest += n > 0 ? n : 0;
+		len -= n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+/* How much of what waits is one frame: a header that lies counts as one. */
+static inline size_t raw_frame_size(int sock, size_t size)
+{
+	uint8_t header[FRAME_HEADER_SIZE];
+	struct frame_header h;
+
+	if (!raw_is_stream(sock) ||
+	    recv(sock, header, sizeof(header), MSG_PEEK | MSG_WAITALL) != sizeof(header))
+		return size;
+	frame_header_unpack(header, &h);
+	return MIN(size, (size_t)FRAME_HEADER_SIZE + h.body_len + h.data_len);
 }
 
 /* One packet of `len` bytes, with n_fds descriptors. 0 or -errno. */
@@ -70,6 +109,7 @@ static inline int raw_send(int sock, const void *packet, size_t len, const int *
 		char buf[CMSG_SPACE(sizeof(int) * 8)];
 	} control = { 0 };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
 
 	if (n_fds) {
 		struct cmsghdr *c = &control.align;
@@ -81,7 +121,10 @@ static inline int raw_send(int sock, const void *packet, size_t len, const int *
 		c->cmsg_len = CMSG_LEN(sizeof(int) * n_fds);
 		memcpy(CMSG_DATA(c), fds, sizeof(int) * n_fds);
 	}
-	return sendmsg(sock, &msg, MSG_NOSIGNAL | flags) < 0 ? -errno : 0;
+	n = sendmsg(sock, &msg, MSG_NOSIGNAL | flags);
+	if (n < 0)
+		return -errno;
+	return raw_send_rest(sock, (const uint8_t *)packet + n, len - (size_t)n);
 }
 
 /* Puts one frame into buf. Returns its length. */
@@ -137,7 +180,8 @@ static inline ssize_t raw_recv(int sock, uint8_t *buf, size_t size, int timeout_
 	while (r < 0 && errno == EINTR);
 	if (r <= 0)
 		return r < 0 ? -errno : -ETIMEDOUT;
-	n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
+	iov.iov_len = raw_frame_size(sock, size);
+	n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | MSG_WAITALL);
 	if (n < 0)
 		return errno == ECONNRESET || errno == EPIPE ? 0 : -errno;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {

@@ -41,7 +41,7 @@ echo x >a/in/f
 	"'$GOFER' cat in:/f && '$GOFER' touch a:/in/g && ! '$GOFER' touch in:/g" >out 2>err || fail "--allow-overlap: $(cat out err)"
 [ "$(cat out)" = x ] || fail "--allow-overlap: $(cat out)"
 grep -q 'Read-only file system' err || fail "--allow-overlap: $(cat err)"
-refuses 1 "expected unix:/path" --listen tcp:1 -v a
+refuses 1 "expected unix:/path" --listen udp:1 -v a
 refuses 1 "at most" --listen "unix:/$(printf 'x%.0s' {1..200})" -v a
 refuses 1 "something else" --listen "unix:$T/file" -v a
 [ ! -e "$T/s" ] || fail "a refused server left its socket"

@@ -1,0 +1,53 @@
+/*
+ * stream.h - frames over a byte stream: a Unix stream socket, vsock, TCP, what ssh or TLS carry.
+ *
+ * Frames follow one another; there are no packets and no descriptors. Any number of threads may
+ * receive and send: frames stay whole.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <sys/uio.h>
+
+#include "common/packet.h"
+#include "proto/frame.h"
+
+struct stream {
+	int fd;        /* borrowed */
+	size_t chunk;  /* read ahead at most so much beyond the frame that is asked for */
+	bool requests; /* what comes is requests: a server's */
+	pthread_mutex_t rx;
+	uint8_t *in; /* FRAME_MAX_PACKET bytes; what was read and not taken is in [start, end) */
+	size_t start, end;
+	pthread_mutex_t tx;
+	uint8_t *out; /* the rest of a frame that did not fit the socket: [out_start, out_end) */
+	size_t out_start, out_end;
+	bool cut; /* a frame was left half sent: no other can follow */
+};
+
+/* Whether the socket is a stream: 1, 0 for packets, -errno. */
+int stream_is(int fd);
+/* NULL without memory. fd is borrowed. */
+struct stream *stream_new(int fd, size_t chunk, bool requests);
+struct stream *stream_free(struct stream *s);
+
+/*
+ * Takes the next whole frames, at most max_frames of them and as many as are there, into buf
+ * (FRAME_MAX_PACKET bytes). Their length; 0 at the end of the stream; -EINPROGRESS after one read
+ * that did not make a frame whole (call again); -EAGAIN, -EINTR as recv(2); -EPROTO for a header
+ * that breaks framing; -ECONNABORTED where the stream ends inside a frame. flags: 0, MSG_DONTWAIT.
+ */
+ssize_t stream_recv(struct stream *s, void *buf, unsigned max_frames, int flags);
+/* Bytes that were read and not taken. */
+size_t stream_buffered(struct stream *s);
+
+/*
+ * Sends all of iov, whole frames, FRAME_MAX_PACKET bytes at most. Blocking (flags 0): 0 or -errno;
+ * after -EINTR the call may be repeated only if nothing was sent, else the stream is cut and the
+ * result -EPIPE. With MSG_DONTWAIT: 0 when all was taken, though some of it may wait for
+ * stream_flush(); -EAGAIN when nothing was.
+ */
+int stream_send(struct stream *s, const struct iovec *iov, int iovcnt, int flags);
+/* Sends what waits, without blocking: 0, -EAGAIN, -errno. */
+int stream_flush(struct stream *s);
+bool stream_unsent(struct stream *s);

@@ -1,0 +1,128 @@
+/*
+ * confine_relay.c - what a process that only moves bytes is left with: the descriptors that it has,
+ * memory, poll. No file can be opened, no socket made, no process started.
+ */
+#include <linux/capability.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <seccomp.h>
+
+#include "server/confine.h"
+#include "server/relay.h"
+
+static const char *const allowed[] = {
+	"read",         "readv",           "write",          "writev",
+	"recvfrom",     "recvmsg",         "sendto",         "sendmsg",
+	"poll",         "ppoll",           "ppoll_time64",   "close",
+	"shutdown",     "getsockopt",      "futex",          "futex_time64",
+	"munmap",       "madvise",         "mremap",         "brk",
+	"sched_yield",  "rt_sigaction",    "rt_sigprocmask", "rt_sigreturn",
+	"sigaltstack",  "restart_syscall", "exit",           "exit_group",
+	"gettid",       "getpid",          "clock_gettime",  "clock_gettime64",
+	"gettimeofday", "getrandom",       "getuid",         "geteuid",
+	"getgid",       "getegid",         "fstat",          "time",
+};
+
+/* The sanitizers' runtimes ask for these; they are told that there is no such thing. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+static const char *const refused[] = { "open",   "openat",    "readlink",
+				       "pipe2",  "execve",    "ptrace",
+				       "uname",  "prlimit64", "sched_getaffinity",
+				       "access", "newfstatat" };
+#else
+static const char *const refused[] = {};
+#endif
+
+static int add(scmp_filter_ctx ctx, uint32_t action, const char *const *names, size_t n)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < n && r == 0; i++) {
+		int nr = seccomp_syscall_resolve_name(names[i]);
+
+		/* Negative numbers are calls of other machines. */
+		if (nr != __NR_SCMP_ERROR && nr >= 0)
+			r = seccomp_rule_add(ctx, action, nr, 0);
+	}
+	return r;
+}
+
+static int load_filter(void)
+{
+	static const char *const memory[] = { "mmap", "mprotect" };
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	int r;
+
+	if (!ctx)
+		return -ENOMEM;
+	r = add(ctx, SCMP_ACT_ALLOW, allowed, ARRAY_SIZE(allowed));
+	for (size_t i = 0; i < ARRAY_SIZE(memory) && r == 0; i++)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, seccomp_syscall_resolve_name(memory[i]),
+				     1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	/* abort() */
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1,
+				     SCMP_A0(SCMP_CMP_EQ, PR_GET_DUMPABLE));
+	/* Names of anonymous memory, from malloc. */
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(prctl), 1,
+				     SCMP_A0(SCMP_CMP_EQ, 0x53564d41));
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 0);
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(fcntl), 0);
+	if (r == 0)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(setsockopt), 0);
+	if (r == 0)
+		r = add(ctx, SCMP_ACT_ERRNO(ENOENT), refused, ARRAY_SIZE(refused));
+	if (r == 0)
+		r = seccomp_load(ctx);
+	seccomp_release(ctx);
+	return r;
+}
+
+/* False: this process must not go on. */
+static bool holds(bool strict, int r, const char *layer, char *detail, size_t size)
+{
+	if (r >= 0)
+		return true;
+	snprintf(detail, size, "%s: %s", layer, strerror(-r));
+	return !strict;
+}
+
+int confine_relay(bool strict, char *detail, size_t size)
+{
+	const struct server no_volumes = { 0 };
+	struct rlimit none = { 0, 0 };
+	char words[120];
+	int r;
+
+	r = setrlimit(RLIMIT_CORE, &none) < 0 ? -errno : 0;
+	if (!holds(strict, r, "no core dumps", detail, size))
+		return r;
+	r = confine_caps(0, words, sizeof(words));
+	if (!holds(strict, r, confine_layer_name(CONFINE_CAPS), detail, size))
+		return r;
+	r = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+	if (!holds(strict, r, confine_layer_name(CONFINE_NO_NEW_PRIVS), detail, size))
+		return r;
+	r = prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? -errno : 0;
+	if (!holds(strict, r, confine_layer_name(CONFINE_NO_DUMP), detail, size))
+		return r;
+	r = confine_landlock(&no_volumes, words, sizeof(words));
+	if (!holds(strict, r, confine_layer_name(CONFINE_LANDLOCK), detail, size))
+		return r;
+	r = load_filter();
+	if (!holds(strict, r, confine_layer_name(CONFINE_SECCOMP), detail, size))
+		return r;
+	return 0;
+}
