@@ -15,6 +15,7 @@ static void list_add(struct gofer_session *s, struct waiter *w)
 	s->waiters = w;
 	s->any_waiters += w->kind == WAIT_ANY;
 	s->slot_waiters += w->kind == WAIT_SLOT;
+	s->fetch_waiters += w->kind == WAIT_FETCH;
 	w->listed = true;
 }
 
@@ -30,6 +31,7 @@ static void list_remove(struct gofer_session *s, struct waiter *w)
 		s->waiters = w->next;
 	s->any_waiters -= w->kind == WAIT_ANY;
 	s->slot_waiters -= w->kind == WAIT_SLOT;
+	s->fetch_waiters -= w->kind == WAIT_FETCH;
 	w->listed = false;
 }
 
@@ -302,8 +304,10 @@ static uint64_t cookie_of(uint32_t tag)
 	return UINT64_C(1) << 32 | tag;
 }
 
-int session_submit(struct gofer_session *s, const struct gofer_request *request, void *sink,
-		   gofer_callback callback, void *userdata, uint64_t *ret_cookie)
+/* What is asked for without waiting. `fetched`: or else `callback`. */
+static int submit(struct gofer_session *s, const struct gofer_request *request, void *sink,
+		  gofer_callback callback, fetch_callback fetched, void *userdata,
+		  uint64_t *ret_cookie)
 {
 	_cleanup_packed_ struct packed p;
 	struct slot *slot = NULL;
@@ -319,7 +323,8 @@ int session_submit(struct gofer_session *s, const struct gofer_request *request,
 	pthread_mutex_lock(&s->lock);
 	r = s->dead;
 	if (r == 0) {
-		slot = slot_take(s, false);
+		if (!fetched || s->in_flight < s->n_slots / 2)
+			slot = slot_take(s, false);
 		if (!slot)
 			r = -EAGAIN;
 	}
@@ -331,12 +336,14 @@ int session_submit(struct gofer_session *s, const struct gofer_request *request,
 		slot->expect = p.expect;
 		slot->sink = sink;
 		slot->callback = callback;
+		slot->fetched = fetched;
 		slot->userdata = userdata;
 		slot_blind(s, slot);
 		r = session_buffer(s, &p);
 		if (r == 0) {
-			slot->state = SLOT_ASYNC;
-			s->n_async++;
+			slot->state = fetched ? SLOT_FETCH : SLOT_ASYNC;
+			s->n_async += !fetched;
+			s->n_fetches += fetched != NULL;
 			if (ret_cookie)
 				*ret_cookie = cookie_of(slot->tag);
 		} else {
@@ -349,10 +356,42 @@ int session_submit(struct gofer_session *s, const struct gofer_request *request,
 	return r;
 }
 
+int session_fetch(struct gofer_session *s, const struct gofer_request *request, void *sink,
+		  fetch_callback callback, void *userdata)
+{
+	return submit(s, request, sink, NULL, callback, userdata, NULL);
+}
+
+int session_wait_fetch(struct gofer_session *s, const bool *done)
+{
+	uint64_t deadline = now_ns() + s->timeout;
+	int r = 0, handled = 0;
+	bool fresh = true;
+
+	pthread_mutex_lock(&s->lock);
+	while (!*done && r == 0) {
+		r = s->dead ? s->dead : session_flush_out(s);
+		if (r == 0) {
+			struct waiter w = waiter_new(WAIT_FETCH);
+
+			r = wait_for(s, &w, deadline, fresh, &handled);
+		} else if (r == -EAGAIN) {
+			pthread_mutex_unlock(&s->lock);
+			r = session_wait_writable(s, deadline);
+			pthread_mutex_lock(&s->lock);
+		}
+		fresh = false;
+	}
+	if (*done)
+		r = 0;
+	pthread_mutex_unlock(&s->lock);
+	return r == -ETIMEDOUT ? timed_out(s, rpc_find(RPC_TYPE_Read)) : r;
+}
+
 int gofer_submit(struct gofer_session *s, const struct gofer_request *request,
 		 gofer_callback callback, void *userdata, uint64_t *ret_cookie)
 {
-	return session_submit(s, request, NULL, callback, userdata, ret_cookie);
+	return submit(s, request, NULL, callback, NULL, userdata, ret_cookie);
 }
 
 int gofer_cancel(struct gofer_session *s, uint64_t cookie)
@@ -424,10 +463,10 @@ int gofer_session_process(struct gofer_session *s, int timeout_ms)
 	r = s->dead ? s->dead : session_flush_out(s);
 	if (r == -EAGAIN)
 		r = 0;
-	if (r == 0 && (s->n_async || (!timeout && s->in_flight))) {
+	if (r == 0 && (s->n_async || ((!timeout || s->n_fetches) && s->in_flight))) {
 		struct waiter w = waiter_new(WAIT_ANY);
 
-		r = wait_for(s, &w, deadline, timeout_ms < 0, &handled);
+		r = wait_for(s, &w, s->n_async ? deadline : 0, timeout_ms < 0, &handled);
 		/* What else is there already costs no waiting; callbacks may have submitted more.
 		 */
 		while (r == 0 && s->n_async) {
@@ -473,5 +512,8 @@ void call_cancel_all(struct gofer_session *s)
 {
 	pthread_mutex_lock(&s->lock);
 	(void)bury(s, -ECANCELED);
+	for (uint32_t i = 0; i < s->n_slots && s->n_fetches; i++)
+		if (s->slots[i].state == SLOT_FETCH)
+			fetch_answer(s, &s->slots[i], -ECANCELED, NULL);
 	pthread_mutex_unlock(&s->lock);
 }

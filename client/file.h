@@ -10,6 +10,8 @@
  */
 #pragma once
 
+#include "client/cache/pages.h"
+#include "client/cache/readahead.h"
 #include "client/namespace.h"
 
 struct gofer_file {
@@ -20,7 +22,17 @@ struct gofer_file {
 	uint32_t identity;
 	bool append;
 	bool native; /* written to through fd: the session's cache knows nothing of the inode */
+	bool direct; /* past the page cache */
 	int access;  /* O_RDONLY, O_WRONLY, O_RDWR, O_PATH */
+	/*
+	 * Where the session has a page cache: the inode there, and with a handle, what holds that. Files that have
+	 * a descriptor are there to keep the cache off the inode, if they may write.
+	 */
+	struct page_file *pages;
+	struct page_handle *shared;
+	pthread_mutex_t ahead_lock;
+	struct readahead ahead;
+	_Atomic bool once; /* POSIX_FADV_NOREUSE */
 	/*
 	 * What the server calls this inode, and what fstat(2) of the donated descriptor says here:
 	 * they differ where user namespaces do, and one file must not have two owners.

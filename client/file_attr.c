@@ -3,7 +3,7 @@
  */
 #include <fcntl.h>
 
-#include "client/file.h"
+#include "client/content.h"
 
 int gofer_fstat(struct gofer_file *file, struct stat *ret_st)
 {
@@ -52,6 +52,8 @@ static int set_attr(struct gofer_file *file, Gofer__SetAttrRequest *m, const cha
 int gofer_ftruncate(struct gofer_file *file, uint64_t size)
 {
 	Gofer__SetAttrRequest m = GOFER__SET_ATTR_REQUEST__INIT;
+	struct page_change change;
+	int r;
 
 	if (size > INT64_MAX)
 		return fail_path(-EINVAL, "truncate", file->path);
@@ -63,7 +65,10 @@ int gofer_ftruncate(struct gofer_file *file, uint64_t size)
 			       : 0;
 	m.mask = GOFER__SET_ATTR_MASK__SET_SIZE;
 	m.size = size;
-	return set_attr(file, &m, "truncate");
+	content_change_begin(file, &change, size, UINT64_MAX);
+	r = set_attr(file, &m, "truncate");
+	content_change_end(file, &change, r < 0 ? PAGE_SIZE_UNKNOWN : PAGE_SIZE_IS, size);
+	return r;
 }
 
 int gofer_fchmod(struct gofer_file *file, mode_t mode)

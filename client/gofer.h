@@ -101,6 +101,12 @@ struct gofer_cache_stats {
 	uint64_t evictions; /* names forgotten for want of room */
 	uint64_t drops;     /* how often everything was forgotten, in doubt */
 	uint64_t names, inodes, watches, bytes, budget;
+	/* Contents of files. */
+	uint64_t page_hits,
+		page_misses;     /* reads that were answered without a request, that were not */
+	uint64_t page_evictions; /* pages of 4 KiB, given up for want of room */
+	uint64_t ahead_used, ahead_wasted; /* pages read ahead of the reader, who came or did not */
+	uint64_t page_bytes, page_budget;
 };
 int gofer_session_get_cache_stats(struct gofer_session *session,
 				  struct gofer_cache_stats *ret_stats);
@@ -181,6 +187,8 @@ struct gofer_dir;
  *   shared        anybody: the server is asked every time.
  *   writethrough  this client only, others may read: attributes, names (also those that do not exist), targets of symbolic links,
  *                 whole listings and small files read whole are remembered, and answered without a request; every change is sent before its call returns.
+ *                 What open files hold is read ahead and kept in a page cache, where there is no donated descriptor; O_DIRECT passes by it.
+ *                 Handles for reading stay open for a while after gofer_close(), so that opening, reading and closing a file again takes no request.
  *   exclusive     this client only, and nobody else looks: today the same as writethrough.
  * "This client" is the session: what several namespaces, views, mounts, or raw calls of one session do is known to all of them. The
  * remembering modes hold for trees where no directory shows in two places (bind mounts inside a volume), on file systems that
@@ -211,6 +219,8 @@ struct gofer_mount_options {
 		follow; /* budget of links for the server to follow on speculation; 0 = 8, UINT32_MAX = none. Not used in modes that remember */
 	uint64_t
 		cache_bytes; /* memory for what a session remembers, all its mounts together (the largest counts); 0 = 64 MiB */
+	/* Modes writethrough and exclusive: bytes in pages, of all files; what the session's first such mount says counts. 0 = 256 MiB. */
+	uint64_t page_bytes;
 };
 
 int gofer_namespace_new(struct gofer_namespace **ret_ns);
@@ -305,6 +315,11 @@ ssize_t gofer_copy_file_range(struct gofer_file *in, uint64_t in_offset, struct 
 			      uint64_t out_offset, size_t length);
 /* Gives an O_TMPFILE file its name. */
 int gofer_flink(struct gofer_file *file, const char *path);
+/*
+ * As posix_fadvise(2): POSIX_FADV_*. Without a donated descriptor, for the page cache: SEQUENTIAL reads 2 MiB ahead at once, RANDOM nothing, WILLNEED
+ * begins to read up to 2 MiB of the range, DONTNEED forgets it, NOREUSE keeps what this file reads from counting as used. Does not block.
+ */
+int gofer_fadvise(struct gofer_file *file, uint64_t offset, uint64_t length, int advice);
 /* The donated descriptor (borrowed), -ENODATA where there is none. */
 int gofer_fileno(struct gofer_file *file);
 

@@ -9,7 +9,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "client/file.h"
+#include "client/content.h"
 
 static uint32_t chunk_size(const struct gofer_file *file)
 {
@@ -93,7 +93,7 @@ static ssize_t read_round(struct gofer_file *file, uint8_t *buf, size_t size, ui
 	return done ? (ssize_t)done : r;
 }
 
-static ssize_t handle_read(struct gofer_file *file, void *buf, size_t size, uint64_t offset)
+ssize_t request_read(struct gofer_file *file, void *buf, size_t size, uint64_t offset)
 {
 	size_t done = 0;
 	bool end = false;
@@ -123,7 +123,8 @@ ssize_t gofer_pread(struct gofer_file *file, void *buf, size_t size, uint64_t of
 	}
 	if (file->access == O_WRONLY || file->access == O_PATH)
 		return fail_path(-EBADF, "read", file->path);
-	n = handle_read(file, buf, size, offset);
+	n = file->pages ? content_read(file, buf, size, offset)
+			: request_read(file, buf, size, offset);
 	return n < 0 ? fail_path((int)n, "read", file->path) : n;
 }
 
@@ -208,8 +209,8 @@ static ssize_t write_round(struct gofer_file *file, const uint8_t *buf, size_t s
 	return done ? (ssize_t)done : r;
 }
 
-static ssize_t handle_write(struct gofer_file *file, const void *buf, size_t size, uint64_t offset,
-			    uint64_t *ret_end)
+ssize_t request_write(struct gofer_file *file, const void *buf, size_t size, uint64_t offset,
+		      uint64_t *ret_end)
 {
 	size_t done = 0;
 	bool cut = false;
@@ -226,6 +227,13 @@ static ssize_t handle_write(struct gofer_file *file, const void *buf, size_t siz
 		done += (size_t)n;
 	}
 	return (ssize_t)done;
+}
+
+static ssize_t handle_write(struct gofer_file *file, const void *buf, size_t size, uint64_t offset,
+			    uint64_t *ret_end)
+{
+	return file->pages ? content_write(file, buf, size, offset, ret_end)
+			   : request_write(file, buf, size, offset, ret_end);
 }
 
 static bool writable(const struct gofer_file *file)
@@ -356,7 +364,10 @@ int gofer_fsync(struct gofer_file *file, bool data_only)
 int gofer_fallocate(struct gofer_file *file, int mode, uint64_t offset, uint64_t length)
 {
 	Gofer__AllocateRequest m = GOFER__ALLOCATE_REQUEST__INIT;
+	bool keeps = mode & FALLOC_FL_KEEP_SIZE;
+	struct page_change change;
 	struct cache_op op;
+	uint64_t end;
 	int r;
 
 	if (file->fd >= 0) {
@@ -382,9 +393,16 @@ int gofer_fallocate(struct gofer_file *file, int mode, uint64_t offset, uint64_t
 	m.handle = file->handle;
 	m.offset = offset;
 	m.length = length;
+	/* It may begin, or end, beyond what the server takes. */
+	end = length < INT64_MAX - offset ? offset + length : INT64_MAX;
+	if (!writable(file))
+		return fail_path(-EBADF, "fallocate", file->path);
 	data_begin(file, &op);
-	r = writable(file) ? handle_call_simple(file, RPC_TYPE_Allocate, &m.base) : -EBADF;
+	content_change_begin(file, &change, offset, end);
+	r = handle_call_simple(file, RPC_TYPE_Allocate, &m.base);
 	cache_end(&op);
+	content_change_end(file, &change, r < 0 || keeps ? PAGE_SIZE_UNKNOWN : PAGE_SIZE_AT_LEAST,
+			   end);
 	return r < 0 ? fail_path(r, "fallocate", file->path) : 0;
 }
 
@@ -407,6 +425,7 @@ ssize_t gofer_copy_file_range(struct gofer_file *in, uint64_t in_offset, struct 
 			      uint64_t out_offset, size_t length)
 {
 	Gofer__CopyRequest m = GOFER__COPY_REQUEST__INIT;
+	struct page_change change;
 	struct gofer_reply reply;
 	struct cache_op op;
 	ssize_t n = -EXDEV;
@@ -427,6 +446,8 @@ ssize_t gofer_copy_file_range(struct gofer_file *in, uint64_t in_offset, struct 
 		m.dest_offset = out_offset;
 		m.length = MIN(length, (size_t)0x7ffff000);
 		data_begin(out, &op);
+		content_change_begin(out, &change, out_offset,
+				     MIN(out_offset + m.length, (uint64_t)INT64_MAX));
 		r = handle_call(in, RPC_TYPE_Copy, &m.base, &reply);
 		cache_end(&op);
 		n = r;
@@ -434,6 +455,8 @@ ssize_t gofer_copy_file_range(struct gofer_file *in, uint64_t in_offset, struct 
 			n = (ssize_t)((Gofer__CopyReply *)reply.message)->count;
 			gofer_reply_free(&reply);
 		}
+		content_change_end(out, &change, r < 0 ? PAGE_SIZE_UNKNOWN : PAGE_SIZE_AT_LEAST,
+				   n > 0 ? out_offset + (uint64_t)n : 0);
 	}
 	if (n == -EXDEV || n == -EOPNOTSUPP || n == -ENOSYS)
 		return copy_through(in, in_offset, out, out_offset, length);

@@ -228,6 +228,8 @@ int gofer_mount(struct gofer_namespace *ns, struct gofer_session *session, uint3
 	m->watch_names = o->watch_names;
 	if (m->caching || m->watching) {
 		r = session_cache(session, m->watching, o->cache_bytes);
+		if (r == 0 && m->caching)
+			r = session_pages(session, o->page_bytes);
 		if (r < 0) {
 			mount_unref(m);
 			return r;

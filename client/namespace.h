@@ -146,6 +146,7 @@ struct path_call {
 	void *sink;
 	/* set by path_call(), or by the caller where no lookup says it */
 	struct gofer_session *session;
+	uint64_t since; /* on the page cache's clock: when the last request was sent */
 	/* where the second path must lead: elsewhere is -EXDEV */
 	const struct mount *mount;
 	uint32_t donate; /* Open: flags to add where the mount wants descriptors */

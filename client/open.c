@@ -4,10 +4,11 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "client/file.h"
+#include "client/content.h"
 #include "client/recall.h"
 
-#define IGNORED (O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_LARGEFILE)
+/* O_DIRECT is between the program and page caches: none of the server's. */
+#define IGNORED (O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_LARGEFILE | O_DIRECT)
 #define KNOWN                                                                                    \
 	(O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_DIRECTORY | O_NOFOLLOW | O_PATH | \
 	 O_TMPFILE | O_SYNC | O_DSYNC | O_NOATIME | IGNORED)
@@ -61,19 +62,20 @@ static int open_flags(int flags, uint32_t *ret_wire)
 }
 
 /* Whether the descriptor is as good as the handle would be. What can be put right is. */
-static bool usable(int fd, uint32_t wire)
+static bool usable(int fd, uint32_t wire, int asked)
 {
 	const uint32_t look = GOFER__OPEN_FLAG__OPEN_SYNC | GOFER__OPEN_FLAG__OPEN_DSYNC |
 			      GOFER__OPEN_FLAG__OPEN_APPEND;
-	int flags = wire & look ? fcntl(fd, F_GETFL) : 0;
+	int flags = (wire & look) || (asked & O_DIRECT) ? fcntl(fd, F_GETFL) : 0;
 
 	if ((wire & GOFER__OPEN_FLAG__OPEN_SYNC) && (flags & O_SYNC) != O_SYNC)
 		return false;
 	if ((wire & GOFER__OPEN_FLAG__OPEN_DSYNC) && !(flags & O_DSYNC))
 		return false;
-	if ((wire & GOFER__OPEN_FLAG__OPEN_APPEND) && !(flags & O_APPEND))
-		return fcntl(fd, F_SETFL, flags | O_APPEND) == 0;
-	return true;
+	asked &= O_DIRECT;
+	if (wire & GOFER__OPEN_FLAG__OPEN_APPEND)
+		asked |= O_APPEND;
+	return (flags & asked) == asked || fcntl(fd, F_SETFL, flags | asked) == 0;
 }
 
 /* The text from the filesystem's root, as long as the base was where it was called. */
@@ -91,10 +93,50 @@ static int path_from_root(const struct lookup *l, char *buf, size_t *ret_len)
 	return 0;
 }
 
-static int file_new(struct lookup *l, uint32_t wire, int flags, struct gofer_reply *reply,
+/* What an open has brought: a handle, a descriptor, or both. */
+struct found {
+	const Gofer__Attr *attr;
+	uint64_t handle; /* 0: none */
+	int fd;          /* -EBADF: none */
+	uint64_t since;  /* see struct path_call */
+	/* NULL; else the handle is one that others use, and the file is this (both taken) */
+	struct page_handle *shared;
+	struct page_file *pages;
+};
+
+/* The file's place in the page cache. */
+static int attach_pages(struct gofer_file *file, const struct found *found, bool shares)
+{
+	struct gofer_session *s = file->mount->session;
+	int r;
+
+	if (!s->pages || !S_ISREG(found->attr->mode) || file->access == O_PATH ||
+	    (file->fd >= 0 && file->access == O_RDONLY))
+		return 0;
+	r = pages_open(s->pages, found->attr, found->since, &file->pages);
+	/* The server has two files of one number: then nothing is remembered of this one. */
+	if (r == -ESTALE)
+		return 0;
+	if (r < 0)
+		return r;
+	if (file->fd >= 0) {
+		pages_native(s->pages, file->pages, true);
+		return 0;
+	}
+	file->shared = pages_handle_add(s->pages, file->pages, file->handle, file->mount->fs_id,
+					file->identity, shares);
+	if (file->shared)
+		return 0;
+	pages_close(s->pages, TAKE_PTR(file->pages));
+	return -ENOMEM;
+}
+
+/* Takes what was found; on failure the handle stays the caller's. */
+static int file_new(struct lookup *l, uint32_t wire, int flags, struct found *found,
 		    struct gofer_file **ret_file)
 {
-	const Gofer__OpenReply *m = (const Gofer__OpenReply *)reply->message;
+	const uint32_t plain = GOFER__OPEN_FLAG__OPEN_READ | GOFER__OPEN_FLAG__OPEN_DONATE |
+			       GOFER__OPEN_FLAG__OPEN_ONLY_DONATED;
 	struct gofer_file *file;
 	char path[PATH_MAX];
 	size_t len = 0;
@@ -103,42 +145,51 @@ static int file_new(struct lookup *l, uint32_t wire, int flags, struct gofer_rep
 	/* Only for opening again; a path too long for that is no reason to fail. */
 	if (path_from_root(l, path, &len) < 0)
 		len = 0;
-	file = malloc(sizeof(*file) + len + 1);
+	file = calloc(1, sizeof(*file) + len + 1);
 	if (!file)
 		return -ENOMEM;
 	memcpy(file->path, path, len);
 	file->path[len] = '\0';
 	file->ns = l->ns;
 	file->mount = mount_ref(l->mount);
-	file->handle = m->handle;
+	file->handle = found->handle;
 	file->identity = l->mount->session->identity;
 	file->append = wire & GOFER__OPEN_FLAG__OPEN_APPEND;
+	/* Who shares the tree with others keeps nothing; what is kept elsewhere in the session is right all the same. */
+	file->direct = (flags & O_DIRECT) || !l->mount->caching;
 	file->access = flags & O_PATH ? O_PATH : flags & O_ACCMODE;
-	file->dev = m->attr->dev;
-	file->ino = m->attr->ino;
-	file->server_uid = file->native_uid = m->attr->uid;
-	file->server_gid = file->native_gid = m->attr->gid;
+	file->dev = found->attr->dev;
+	file->ino = found->attr->ino;
+	file->server_uid = file->native_uid = found->attr->uid;
+	file->server_gid = file->native_gid = found->attr->gid;
 	file->offset = 0;
 	file->fd = -EBADF;
 	pthread_mutex_init(&file->lock, NULL);
-	if (reply->fd >= 0 && (m->handle == 0 || usable(reply->fd, wire))) {
+	pthread_mutex_init(&file->ahead_lock, NULL);
+	if (found->fd >= 0 && (found->handle == 0 || usable(found->fd, wire, flags))) {
 		struct stat st;
 
-		file->fd = TAKE_FD(reply->fd);
+		file->fd = TAKE_FD(found->fd);
 		if (fstat(file->fd, &st) == 0) {
 			file->native_uid = st.st_uid;
 			file->native_gid = st.st_gid;
 		}
 	}
-	file->native = file->fd >= 0 && file->access != O_RDONLY && file->mount->session->cache;
-	if (file->native) {
+	r = 0;
+	if (found->shared) {
+		file->shared = found->shared;
+		file->pages = found->pages;
+	} else {
+		r = attach_pages(file, found, !(wire & ~plain));
+	}
+	if (r == 0 && file->fd >= 0 && file->access != O_RDONLY && file->mount->session->cache) {
 		r = cache_native_begin(file->mount->session->cache, file->dev, file->ino);
-		if (r < 0) {
-			file->native = false;
-			file->handle = 0; /* the caller's */
-			gofer_close(file);
-			return r;
-		}
+		file->native = r == 0;
+	}
+	if (r < 0) {
+		file->handle = 0;
+		gofer_close(file);
+		return r;
 	}
 	*ret_file = file;
 	return 0;
@@ -148,12 +199,14 @@ static int file_new(struct lookup *l, uint32_t wire, int flags, struct gofer_rep
 struct opening {
 	struct lookup lookup;
 	uint32_t wire;
+	uint64_t since; /* see struct path_call */
 	struct gofer_reply reply;
+	struct cache_answer answer; /* HIT: no request was needed so far, and there is no reply */
 };
 
-/* One Open. `handled`: wire flags with which a handle is wanted beside the descriptor. */
+/* One Open. `handled`: wire flags with which a handle is wanted beside the descriptor. ask: the server, whatever is known. */
 static int open_call(struct opening *o, struct gofer_namespace *ns, const char *path, int flags,
-		     mode_t mode, uint32_t handled)
+		     mode_t mode, uint32_t handled, bool ask)
 {
 	const uint32_t creates = GOFER__OPEN_FLAG__OPEN_CREATE | GOFER__OPEN_FLAG__OPEN_TMPFILE;
 	const uint32_t places = GOFER__OPEN_FLAG__OPEN_PATH | GOFER__OPEN_FLAG__OPEN_DIRECTORY;
@@ -187,10 +240,61 @@ static int open_call(struct opening *o, struct gofer_namespace *ns, const char *
 						 GOFER__OPEN_FLAG__OPEN_ONLY_DONATED);
 	c.stop_at_last = flags & O_NOFOLLOW ? -ELOOP : 0;
 	o->wire = wire;
+	o->answer.found = CACHE_MISS;
+	if (!ask && wire == GOFER__OPEN_FLAG__OPEN_READ) {
+		c.answer = &o->answer;
+		c.want = CACHE_OPEN;
+	}
 	r = path_call(&c, &o->reply);
+	o->since = c.since;
 	if (r == LOOKUP_SYNTHETIC)
 		return wire & (creates | GOFER__OPEN_FLAG__OPEN_WRITE) ? -EISDIR : -EACCES;
 	return r;
+}
+
+/* From what is known, with a handle that is there already; NOT_OPEN where there is none. */
+enum { NOT_OPEN = 1 };
+static int open_known(struct opening *o, int flags, struct gofer_file **ret_file)
+{
+	struct gofer_session *s = o->lookup.mount->session;
+	struct found found = { .attr = &o->answer.attr, .fd = -EBADF };
+	uint64_t close[2];
+	int r;
+
+	if (!s->pages || (flags & O_DIRECT))
+		return NOT_OPEN;
+	found.pages = pages_find(s->pages, found.attr);
+	if (!found.pages)
+		return NOT_OPEN;
+	found.shared = pages_handle_get(s->pages, found.pages, o->lookup.mount->fs_id, s->identity);
+	if (!found.shared) {
+		pages_close(s->pages, found.pages);
+		return NOT_OPEN;
+	}
+	found.handle = pages_handle_number(found.shared);
+	r = file_new(&o->lookup, GOFER__OPEN_FLAG__OPEN_READ, flags, &found, ret_file);
+	if (r < 0) {
+		for (size_t n = pages_handle_put(s->pages, found.shared, close); n;)
+			gofer_handle_close(s, close[--n]);
+		pages_close(s->pages, found.pages);
+	}
+	return r;
+}
+
+/* Too many handles: some that nobody uses are closed. Whether there were any. */
+static bool close_idle(struct opening *o)
+{
+	struct gofer_session *s = o->lookup.mount ? o->lookup.mount->session : NULL;
+	bool any = false;
+
+	/* As few as go out in front of the next request, in its packet. */
+	for (unsigned i = 0; i < 16 && s && s->pages; i++) {
+		uint64_t handle = pages_handle_idle(s->pages, NULL);
+
+		gofer_handle_close(s, handle);
+		any |= handle != 0;
+	}
+	return any;
 }
 
 static int open_path(struct gofer_namespace *ns, const char *path, int flags, mode_t mode,
@@ -202,12 +306,30 @@ static int open_path(struct gofer_namespace *ns, const char *path, int flags, mo
 	struct opening o;
 	int r;
 
-	r = open_call(&o, ns, path, flags, mode, handled);
+	r = open_call(&o, ns, path, flags, mode, handled, false);
+	if (r == 0 && o.answer.found == CACHE_HIT) {
+		r = open_known(&o, flags, ret_file);
+		if (r != NOT_OPEN) {
+			lookup_deinit(&o.lookup);
+			return r;
+		}
+		lookup_deinit(&o.lookup);
+		r = open_call(&o, ns, path, flags, mode, handled, true);
+	}
+	if (r == -EMFILE && close_idle(&o)) {
+		lookup_deinit(&o.lookup);
+		r = open_call(&o, ns, path, flags, mode, handled, true);
+	}
 	if (r == 0) {
-		r = file_new(&o.lookup, o.wire, flags, &o.reply, ret_file);
+		const Gofer__OpenReply *m = (const Gofer__OpenReply *)o.reply.message;
+		struct found found = {
+			.attr = m->attr, .handle = m->handle, .fd = o.reply.fd, .since = o.since
+		};
+
+		r = file_new(&o.lookup, o.wire, flags, &found, ret_file);
+		o.reply.fd = found.fd;
 		if (r < 0)
-			gofer_handle_close(o.lookup.mount->session,
-					   ((Gofer__OpenReply *)o.reply.message)->handle);
+			gofer_handle_close(o.lookup.mount->session, m->handle);
 		gofer_reply_free(&o.reply);
 	}
 	lookup_deinit(&o.lookup);
@@ -225,7 +347,7 @@ static int take_opened(struct opening *o, struct gofer_opened *ret_opened)
 	int r = 0;
 
 	attr_to_stat(m->attr, &opened.st);
-	if (o->reply.fd >= 0 && !usable(o->reply.fd, o->wire))
+	if (o->reply.fd >= 0 && !usable(o->reply.fd, o->wire, 0))
 		r = -EOPNOTSUPP;
 	else if (S_ISREG(m->attr->mode) && o->reply.fd < 0 &&
 		 !(o->wire & GOFER__OPEN_FLAG__OPEN_PATH))
@@ -246,8 +368,11 @@ static int take_opened(struct opening *o, struct gofer_opened *ret_opened)
 		struct cache *cache = o->lookup.mount->session->cache;
 		struct cache *watched = o->lookup.mount->session->watched;
 
-		if (cache && (o->wire & GOFER__OPEN_FLAG__OPEN_WRITE))
+		if (cache && (o->wire & GOFER__OPEN_FLAG__OPEN_WRITE)) {
 			cache_native_forever(cache);
+			if (o->lookup.mount->session->pages)
+				pages_native_forever(o->lookup.mount->session->pages);
+		}
 		/* Writing is announced by the kernel, but not what is stored through a mapping. */
 		if (watched && (o->wire & both) == both)
 			cache_mapped(watched, m->attr->dev, m->attr->ino);
@@ -263,8 +388,11 @@ int gofer_open_descriptor(struct gofer_namespace *ns, const char *path, int flag
 	struct opening o;
 	int r;
 
+	/* Of those that page caches are passed for, none are to be had here. */
+	if (flags & O_DIRECT)
+		return fail_path(-EINVAL, "open", path);
 	r = open_call(&o, ns, path, flags, mode,
-		      flags & O_EXCL ? 0 : (uint32_t)GOFER__OPEN_FLAG__OPEN_TMPFILE);
+		      flags & O_EXCL ? 0 : (uint32_t)GOFER__OPEN_FLAG__OPEN_TMPFILE, true);
 	if (r == 0) {
 		r = take_opened(&o, ret_opened);
 		gofer_reply_free(&o.reply);
@@ -304,10 +432,30 @@ int gofer_open(struct gofer_namespace *ns, const char *path, int flags, mode_t m
 	return r < 0 ? fail_path(r, "open", path) : 0;
 }
 
+static void detach_pages(struct gofer_file *file)
+{
+	struct gofer_session *s = file->mount->session;
+	uint64_t close[2];
+
+	/* In a forked child the lock may be anybody's. */
+	if (!file->pages || session_check(s) < 0)
+		return;
+	if (file->shared) {
+		if (file->handle)
+			for (size_t n = pages_handle_put(s->pages, file->shared, close); n;)
+				gofer_handle_close(s, close[--n]);
+		file->handle = 0;
+	} else {
+		pages_native(s->pages, file->pages, false);
+	}
+	pages_close(s->pages, file->pages);
+}
+
 int gofer_close(struct gofer_file *file)
 {
 	if (!file)
 		return 0;
+	detach_pages(file);
 	fd_close(file->fd);
 	if (file->native)
 		cache_native_end(file->mount->session->cache, file->dev, file->ino);
@@ -315,6 +463,7 @@ int gofer_close(struct gofer_file *file)
 		gofer_handle_close(file->mount->session, file->handle);
 	mount_unref(file->mount);
 	pthread_mutex_destroy(&file->lock);
+	pthread_mutex_destroy(&file->ahead_lock);
 	free(file);
 	return 0;
 }

@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "client/content.h"
 #include "client/recall.h"
 
 static bool reports_followed(const struct rpc_info *rpc)
@@ -365,6 +366,7 @@ static int ask_cache(struct path_call *c, const struct rpc_info *rpc)
 	for (unsigned i = 0; i < 2; i++) {
 		struct lookup *l = c->lookup[i];
 		bool name = recall_by_name(c, rpc, i), nofollow;
+		enum cache_want want = CACHE_LINKS;
 		size_t len;
 		int r;
 
@@ -374,7 +376,10 @@ static int ask_cache(struct path_call *c, const struct rpc_info *rpc)
 		len = name ? parent_length(l) : l->len;
 		if (name && len == 0)
 			continue;
-		r = recall(l, len, nofollow, c->answer ? c->want : CACHE_LINKS, c->mode, answer);
+		/* What is open already is known where nobody else changes the tree. */
+		if (c->answer && (c->want != CACHE_OPEN || l->mount->caching))
+			want = c->want;
+		r = recall(l, len, nofollow, want, c->mode, answer);
 		if (r < 0 || r == CACHE_LINK)
 			return r < 0 ? r : 1;
 		/* What changes something asks the server, who may know better. */
@@ -382,6 +387,8 @@ static int ask_cache(struct path_call *c, const struct rpc_info *rpc)
 			continue;
 		if (r == CACHE_ABSENT)
 			return -ENOENT;
+		if (r == CACHE_DENIED && want == CACHE_OPEN)
+			continue;
 		if (r == CACHE_DENIED)
 			return -EACCES;
 		if (r == CACHE_NO_LINK)
@@ -431,8 +438,8 @@ static int after(struct path_call *c, const struct rpc_info *rpc, struct cache_o
 		 struct gofer_reply *reply)
 {
 	recall_end(op, c, rpc, r, reply);
-	if (r == -ENOENT && c->lookup[0] && !c->lookup[1] && !c->answer &&
-	    !(rpc->flags & RPC_WRITES) && !c->changes)
+	if (r == -ENOENT && c->lookup[0] && !c->lookup[1] &&
+	    (!c->answer || c->want == CACHE_OPEN) && !(rpc->flags & RPC_WRITES) && !c->changes)
 		recall_absent(c->lookup[0], c->lookup[0]->len, c->path[0]->nofollow);
 	if (r < 0)
 		return r;
@@ -473,6 +480,7 @@ int path_call(struct path_call *c, struct gofer_reply *ret_reply)
 	struct gofer_request request = request_of(c);
 
 	for (unsigned rounds = 0; rounds <= MAX_ROUNDS; rounds++) {
+		struct content_guard guard;
 		struct gofer_reply reply;
 		struct cache_op op;
 		int r = before(c, rpc, &rounds);
@@ -481,8 +489,10 @@ int path_call(struct path_call *c, struct gofer_reply *ret_reply)
 			continue;
 		if (r != ROUND_SEND)
 			return unsent(r, ret_reply);
+		content_guard_begin(&guard, c, rpc);
 		recall_begin(&op, c, rpc);
 		r = session_call(c->session, &request, c->sink, &reply);
+		content_guard_end(&guard, c, rpc, r, recall_nothing_done(c, rpc, r), &reply);
 		r = after(c, rpc, &op, r, &reply);
 		if (r == 0)
 			*ret_reply = reply;

@@ -334,8 +334,7 @@ static bool in_steps(const struct path_call *c, const struct rpc_info *rpc)
 	       ((const Gofer__WriteFileRequest *)c->message)->atomic;
 }
 
-/* Errors of a change after which all is certainly as it was. */
-static bool nothing_done(const struct path_call *c, const struct rpc_info *rpc, int result)
+bool recall_nothing_done(const struct path_call *c, const struct rpc_info *rpc, int result)
 {
 	switch (result) {
 	case -ENOENT:
@@ -518,7 +517,7 @@ void recall_end(struct cache_op *op, const struct path_call *c, const struct rpc
 			const Gofer__Stop *stop = (const Gofer__Stop *)reply->message;
 
 			learn_stop(op, c->lookup[stop->which], stop);
-		} else if (result < 0 ? !nothing_done(c, rpc, result) : !known) {
+		} else if (result < 0 ? !recall_nothing_done(c, rpc, result) : !known) {
 			cache_drop(op->cache);
 		} else if (result == 0) {
 			learn_change(op, c, rpc, path, reply->message);

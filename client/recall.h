@@ -28,6 +28,9 @@ void recall_begin(struct cache_op *op, const struct path_call *c, const struct r
 void recall_end(struct cache_op *op, const struct path_call *c, const struct rpc_info *rpc,
 		int result, const struct gofer_reply *reply);
 
+/* A failure of a change after which all is certainly as it was. */
+bool recall_nothing_done(const struct path_call *c, const struct rpc_info *rpc, int result);
+
 /* One Stat of path[0..len). */
 void recall_probed(struct cache_op *op, const struct lookup *l, size_t len, bool nofollow,
 		   int result, const struct gofer_reply *reply);

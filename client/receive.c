@@ -40,6 +40,17 @@ void wake_slots(struct gofer_session *s)
 	wake_kind(s, WAIT_SLOT);
 }
 
+void fetch_answer(struct gofer_session *s, struct slot *slot, int result,
+		  const struct gofer_reply *reply)
+{
+	s->n_fetches--;
+	slot->state = SLOT_ZOMBIE;
+	slot->fetched(s, slot->userdata, result, reply);
+	slot_free(s, slot);
+	if (s->fetch_waiters)
+		wake_kind(s, WAIT_FETCH);
+}
+
 void slot_answer(struct gofer_session *s _unused_, struct slot *slot, int result)
 {
 	slot->call->result = result;
@@ -92,6 +103,11 @@ static void deliver(struct gofer_session *s, struct slot *slot, int result,
 			batch->items[batch->n - 1].reply = *reply;
 		s->n_async--;
 		break;
+	case SLOT_FETCH:
+		fetch_answer(s, slot, result, reply);
+		if (result == 0)
+			gofer_reply_free(reply);
+		return;
 	default:
 		if (result == 0)
 			gofer_reply_free(reply);

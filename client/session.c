@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "client/cache/cache.h"
+#include "client/cache/pages.h"
 #include "client/session.h"
 
 int session_check(struct gofer_session *s)
@@ -28,6 +29,8 @@ void session_kill(struct gofer_session *s, int error, const char *why)
 		cache_blind_begin(s->cache);
 	if (s->watched)
 		cache_blind_begin(s->watched);
+	if (s->pages)
+		(void)pages_any_begin(s->pages);
 	if (error == -EPROTO)
 		fail_words(error, "%s broke the protocol: %s", s->server, why);
 	else
@@ -37,6 +40,8 @@ void session_kill(struct gofer_session *s, int error, const char *why)
 	for (uint32_t i = 0; i < s->n_slots; i++) {
 		struct slot *slot = &s->slots[i];
 
+		if (slot->state == SLOT_FETCH)
+			fetch_answer(s, slot, error, NULL);
 		if (slot->state != SLOT_WAITING)
 			continue;
 		slot_answer(s, slot, error);
@@ -128,6 +133,7 @@ static void session_free(struct gofer_session *s)
 	free(s->server);
 	cache_free(s->cache);
 	cache_free(s->watched);
+	pages_free(s->pages);
 	if (s->alive)
 		munmap((void *)s->alive, sizeof(uint32_t));
 	pthread_mutex_destroy(&s->lock);
@@ -363,6 +369,20 @@ int session_cache(struct gofer_session *s, bool watched, uint64_t bytes)
 	return 0;
 }
 
+int session_pages(struct gofer_session *s, uint64_t bytes)
+{
+	struct pages *fresh, *none = NULL;
+	int r;
+
+	if (s->pages)
+		return 0;
+	/* Most handles are the program's. */
+	r = pages_new(bytes, s->limits.max_handles / 4, &fresh);
+	if (r == 0 && !atomic_compare_exchange_strong(&s->pages, &none, fresh))
+		pages_free(fresh);
+	return r;
+}
+
 int gofer_session_get_cache_stats(struct gofer_session *s, struct gofer_cache_stats *ret_stats)
 {
 	struct cache *const caches[] = { s->cache, s->watched };
@@ -385,6 +405,18 @@ int gofer_session_get_cache_stats(struct gofer_session *s, struct gofer_cache_st
 		sum.watches += st.watches;
 		sum.bytes += st.bytes;
 		sum.budget += st.budget;
+	}
+	if (s->pages) {
+		struct pages_stats st;
+
+		pages_get_stats(s->pages, &st);
+		sum.page_hits = st.hits;
+		sum.page_misses = st.misses;
+		sum.page_evictions = st.evictions;
+		sum.ahead_used = st.ahead;
+		sum.ahead_wasted = st.wasted;
+		sum.page_bytes = st.bytes;
+		sum.page_budget = st.budget;
 	}
 	*ret_stats = sum;
 	return 0;

@@ -45,6 +45,7 @@ enum {
 };
 
 struct cache;
+struct pages;
 
 #define TAG_CLOSE UINT32_C(0xfffffffe) /* of frames without a reply */
 
@@ -52,6 +53,7 @@ enum slot_state {
 	SLOT_FREE,
 	SLOT_WAITING, /* a thread waits for it */
 	SLOT_ASYNC,   /* a callback waits for it */
+	SLOT_FETCH,   /* the library's own: see session_fetch() */
 	SLOT_ZOMBIE,  /* nobody does */
 };
 
@@ -65,7 +67,7 @@ struct expect {
 	bool keep;
 };
 
-enum wait_kind { WAIT_REPLY, WAIT_ANY, WAIT_SLOT };
+enum wait_kind { WAIT_REPLY, WAIT_ANY, WAIT_SLOT, WAIT_FETCH };
 
 /* A thread that waits, on its own stack. */
 struct waiter {
@@ -88,6 +90,11 @@ struct call {
 	bool blind;               /* of a program: the cache is not told what it does */
 };
 
+struct gofer_session;
+/* With the session's lock. reply: with result 0; valid during the call. */
+typedef void (*fetch_callback)(struct gofer_session *s, void *userdata, int result,
+			       const struct gofer_reply *reply);
+
 struct slot {
 	const struct rpc_info *rpc;
 	struct expect expect;
@@ -95,10 +102,12 @@ struct slot {
 	struct waiter *waiter;
 	struct call *call; /* SLOT_WAITING */
 	gofer_callback callback;
+	fetch_callback fetched; /* SLOT_FETCH */
 	void *userdata;
 	uint32_t tag;
 	enum slot_state state;
-	bool blind; /* until it is answered the cache knows nothing */
+	bool blind;       /* until it is answered the cache knows nothing */
+	bool blind_pages; /* ... nor the page cache */
 	uint32_t next_free;
 };
 
@@ -130,6 +139,7 @@ struct gofer_session {
 	/* NULL until a mount remembers; then as long as the session. Of what nobody else changes, and of
 	 * what is watched. */
 	struct cache *_Atomic cache, *_Atomic watched;
+	struct pages *_Atomic pages; /* contents, with `cache` */
 
 	uint8_t *rx; /* the leader's */
 
@@ -138,9 +148,9 @@ struct gofer_session {
 	int death; /* with dead: the result of what was in flight then */
 	bool leader;
 	struct waiter *waiters;
-	unsigned any_waiters, slot_waiters;
+	unsigned any_waiters, slot_waiters, fetch_waiters;
 	struct slot *slots;
-	uint32_t n_slots, first_free, in_flight, n_async;
+	uint32_t n_slots, first_free, in_flight, n_async, n_fetches;
 	uint64_t *closes;
 	size_t n_closes, closes_size;
 	uint8_t *out; /* submitted frames that were not sent yet */
@@ -158,6 +168,8 @@ int fail_path(int error, const char *op, const char *path);
 /* ---- session.c ---- */
 /* Makes one of the session's caches, or raises its budget. */
 int session_cache(struct gofer_session *s, bool watched, uint64_t bytes);
+/* Makes the session's page cache, unless there is one. */
+int session_pages(struct gofer_session *s, uint64_t bytes);
 /* 0; -EOWNERDEAD in a forked child. */
 int session_check(struct gofer_session *s);
 /* With the lock. Ends the session: everything in flight is answered with `error`, later calls with
@@ -220,6 +232,9 @@ int batch_run(struct batch *batch);
 /* With the lock: wakes those for whom something changed. */
 void wake_any(struct gofer_session *s);
 void wake_slots(struct gofer_session *s);
+/* With the lock: calls back a SLOT_FETCH, and frees it. */
+void fetch_answer(struct gofer_session *s, struct slot *slot, int result,
+		  const struct gofer_reply *reply);
 /* With the lock: what the request does, if it changes anything, is not told to the cache. */
 void slot_blind(struct gofer_session *s, struct slot *slot);
 /* With the lock: a waiting call has its result. */
@@ -256,8 +271,14 @@ void session_call_begin(struct gofer_session *s, struct call *call, struct waite
 bool session_call_answered(struct gofer_session *s, struct waiter *w);
 int session_call_end(struct gofer_session *s, struct call *call, struct waiter *w);
 bool session_call_drop(struct gofer_session *s, struct call *call, struct waiter *w);
-int session_submit(struct gofer_session *s, const struct gofer_request *request, void *sink,
-		   gofer_callback callback, void *userdata, uint64_t *ret_cookie);
+/*
+ * Sends a request without waiting, for the library itself: calls back once, with the lock, in whichever thread reads the socket. -EAGAIN where
+ * half of the slots are in use, or the socket is full.
+ */
+int session_fetch(struct gofer_session *s, const struct gofer_request *request, void *sink,
+		  fetch_callback callback, void *userdata);
+/* Waits until *done, which a callback sets. 0, or -errno. */
+int session_wait_fetch(struct gofer_session *s, const bool *done);
 /* Calls back whatever is in flight with -ECANCELED. */
 void call_cancel_all(struct gofer_session *s);
 

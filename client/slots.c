@@ -3,6 +3,7 @@
  * found by it is what was asked, or nothing. Called with the session's lock.
  */
 #include "client/cache/cache.h"
+#include "client/cache/pages.h"
 #include "client/session.h"
 
 enum { SLOT_NONE = UINT32_MAX, SLOT_INDEX = (1 << SLOT_BITS) - 1, SLOTS_RESERVED = 4 };
@@ -40,10 +41,12 @@ void slot_free(struct gofer_session *s, struct slot *slot)
 {
 	if (slot->blind && s->cache)
 		cache_blind_end(s->cache);
+	if (slot->blind_pages)
+		pages_any_end_unknown(s->pages);
 	/* Another identity by the same number, from some time since it was sent. */
 	if (slot->rpc && slot->rpc->type == RPC_TYPE_SetIdentity && s->watched)
 		cache_drop(s->watched);
-	slot->blind = false;
+	slot->blind = slot->blind_pages = false;
 	slot->state = SLOT_FREE;
 	slot->waiter = NULL;
 	slot->callback = NULL;
@@ -68,10 +71,16 @@ void slot_blind(struct gofer_session *s, struct slot *slot)
 	    !(slot->rpc->type == RPC_TYPE_Open &&
 	      ((slot->expect.open & changing) || (slot->expect.open & native) == native)))
 		return;
-	if ((slot->expect.open & native) == native)
+	if ((slot->expect.open & native) == native) {
 		cache_native_forever(s->cache);
+		if (s->pages)
+			pages_native_forever(s->pages);
+	}
 	slot->blind = true;
 	cache_blind_begin(s->cache);
+	slot->blind_pages = s->pages;
+	if (s->pages)
+		(void)pages_any_begin(s->pages);
 }
 
 struct slot *slot_find(struct gofer_session *s, uint32_t tag)

@@ -117,6 +117,8 @@ enum cache_found cache_find(struct cache *c, const struct cache_path *path, enum
  * searched, so that it does what it says. text has room for path->len + 1 bytes.
  */
 bool cache_undot(struct cache *c, const struct cache_path *path, char *text, size_t *ret_len);
+/* The attributes of what a path names, where they are known: no question that counts. */
+bool cache_peek(struct cache *c, const struct cache_path *path, Gofer__Attr *ret_attr);
 /* The attributes of an inode, by number. */
 bool cache_find_inode(struct cache *c, uint64_t dev, uint64_t ino, Gofer__Attr *ret_attr);
 

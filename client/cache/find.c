@@ -328,6 +328,19 @@ enum cache_found cache_find(struct cache *c, const struct cache_path *path, enum
 	return a->found;
 }
 
+bool cache_peek(struct cache *c, const struct cache_path *path, Gofer__Attr *ret_attr)
+{
+	struct cache_answer a;
+	bool found;
+
+	pthread_mutex_lock(&c->lock);
+	found = !c->watched && find(c, path, CACHE_ATTR, 0, &a) == CACHE_HIT;
+	if (found)
+		*ret_attr = a.attr;
+	cache_unlock(c);
+	return found;
+}
+
 bool cache_find_inode(struct cache *c, uint64_t dev, uint64_t ino, Gofer__Attr *ret_attr)
 {
 	struct inode *i;

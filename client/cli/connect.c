@@ -191,7 +191,7 @@ int cli_destination(struct cli *c, bool plain, struct cli_path *ret_to, bool *re
  */
 static void print_stats(struct cli *c)
 {
-	struct gofer_cache_stats cache;
+	struct gofer_cache_stats cache = { 0 };
 	struct gofer_stats stats;
 	json_t *rpcs = json_object(), *all = json_object();
 	_cleanup_free_ char *line = NULL;
@@ -221,6 +221,16 @@ static void print_stats(struct cli *c)
 				  "inodes", (json_int_t)cache.inodes, "watches",
 				  (json_int_t)cache.watches, "bytes", (json_int_t)cache.bytes,
 				  "budget", (json_int_t)cache.budget));
+	if (cache.page_budget)
+		json_object_set_new(json_object_get(all, "cache"), "pages",
+				    json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "hits",
+					      (json_int_t)cache.page_hits, "misses",
+					      (json_int_t)cache.page_misses, "evictions",
+					      (json_int_t)cache.page_evictions, "ahead_used",
+					      (json_int_t)cache.ahead_used, "ahead_wasted",
+					      (json_int_t)cache.ahead_wasted, "bytes",
+					      (json_int_t)cache.page_bytes, "budget",
+					      (json_int_t)cache.page_budget));
 	/* In one write: others print to the same terminal. */
 	line = json_dumps(all, 0);
 	if (line)
