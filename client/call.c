@@ -97,6 +97,19 @@ static int wait_for(struct gofer_session *s, struct waiter *w, uint64_t deadline
 	return w->done ? 0 : r;
 }
 
+bool call_look(struct gofer_session *s, struct waiter *w)
+{
+	int handled = 0;
+	bool done;
+
+	pthread_mutex_lock(&s->lock);
+	if (!w->done)
+		(void)wait_for(s, w, 0, false, &handled);
+	done = w->done;
+	pthread_mutex_unlock(&s->lock);
+	return done;
+}
+
 static struct waiter waiter_new(enum wait_kind kind)
 {
 	return (struct waiter){ .cond = PTHREAD_COND_INITIALIZER, .kind = kind };
@@ -197,9 +210,9 @@ static void abandon(struct gofer_session *s, struct call *calls, size_t n, int r
 void session_call_many(struct gofer_session *s, struct call *calls, size_t n)
 {
 	struct waiter w = waiter_new(WAIT_REPLY);
-	uint64_t deadline = now_ns() + s->timeout;
+	uint64_t start = now_ns(), deadline = start + s->timeout;
 	int r = session_check(s), handled = 0;
-	bool late = false;
+	bool late = false, by_channel;
 
 	if (r < 0) {
 		for (size_t i = 0; i < n; i++)
@@ -207,11 +220,13 @@ void session_call_many(struct gofer_session *s, struct call *calls, size_t n)
 		return;
 	}
 	w.done = true;
-	for (size_t i = 0; i < n; i++)
+	by_channel =
+		n == 1 && s->n_channels && session_channel_call(s, &calls[0], &w, start, deadline);
+	for (size_t i = 0; i < n && !by_channel; i++)
 		call_send(s, &calls[i], &w, deadline);
 	pthread_mutex_lock(&s->lock);
 	if (!w.done) {
-		r = wait_for(s, &w, deadline, n == 1, &handled);
+		r = wait_for(s, &w, deadline, n == 1 && !by_channel, &handled);
 		if (r < 0) {
 			late = r == -ETIMEDOUT;
 			abandon(s, calls, n, r);

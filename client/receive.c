@@ -87,8 +87,8 @@ int batch_run(struct batch *batch)
 	return n;
 }
 
-static void deliver(struct gofer_session *s, struct slot *slot, int result,
-		    struct gofer_reply *reply, uint64_t handle, struct batch *batch)
+void slot_deliver(struct gofer_session *s, struct slot *slot, int result, struct gofer_reply *reply,
+		  uint64_t handle, struct batch *batch)
 {
 	switch (slot->state) {
 	case SLOT_WAITING:
@@ -135,15 +135,14 @@ static const char *receive_frame(struct gofer_session *s, const struct frame *fr
 		return "a reply to no request";
 	if (h->type != slot->rpc->type)
 		return "a reply of another type than the request";
-	if (!(h->flags & FRAME_REPLY) || (h->flags & ~(FRAME_REPLY | FRAME_KIND_MASK)) ||
-	    (h->flags & FRAME_KIND_MASK) > FRAME_STOP)
+	if (!reply_flags_ok(h))
 		return "reply flags that mean nothing";
 	r = reply_decode(slot->rpc, &slot->expect, frame, in,
 			 slot->state == SLOT_ZOMBIE ? NULL : slot->sink, &reply, &handle,
 			 &violation);
 	if (violation)
 		return violation;
-	deliver(s, slot, r, &reply, handle, batch);
+	slot_deliver(s, slot, r, &reply, handle, batch);
 	return NULL;
 }
 

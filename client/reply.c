@@ -12,6 +12,7 @@
 
 #include "client/session.h"
 #include "common/path.h"
+#include "proto/channel.h"
 #include "proto/errnos.h"
 
 struct reply_memory {
@@ -57,6 +58,12 @@ int attr_check(const Gofer__Attr *a)
 	    a->ctime_nsec >= 1000000000 || a->btime_nsec >= 1000000000)
 		return -EPROTO;
 	return 0;
+}
+
+bool reply_flags_ok(const struct frame_header *h)
+{
+	return (h->flags & FRAME_REPLY) && !(h->flags & ~(FRAME_REPLY | FRAME_KIND_MASK)) &&
+	       (h->flags & FRAME_KIND_MASK) <= FRAME_STOP;
 }
 
 static bool target_ok(const ProtobufCBinaryData *target)
@@ -199,9 +206,8 @@ static const char *check_watch(const struct expect *e, const Gofer__WatchReply *
 
 /* What an OK reply must be, by its type. */
 static const char *check_ok(const struct rpc_info *rpc, const struct expect *e,
-			    const ProtobufCMessage *message, const struct frame *frame)
+			    const ProtobufCMessage *message, const struct frame_header *h)
 {
-	const struct frame_header *h = &frame->header;
 	bool attrs_ok = true, links_ok = true;
 
 #define LINKS(m) links_ok = followed_ok((m)->followed, (m)->n_followed, e->follow)
@@ -289,7 +295,7 @@ static const char *check_ok(const struct rpc_info *rpc, const struct expect *e,
 
 		if (m->size > 65536 || (e->data && m->size != h->data_len))
 			return "a list of names with an impossible size";
-		return check_names(frame->data, h->data_len);
+		break;
 	}
 	case RPC_TYPE_Write: {
 		const Gofer__WriteReply *m = (const Gofer__WriteReply *)message;
@@ -466,7 +472,7 @@ int reply_decode(const struct rpc_info *rpc, const struct expect *expect, const 
 		goto out;
 	}
 	violation = kind == FRAME_STOP ? check_stop(rpc, expect, (const Gofer__Stop *)reply.message)
-				       : check_ok(rpc, expect, reply.message, frame);
+				       : check_ok(rpc, expect, reply.message, h);
 	if (violation)
 		goto out;
 	if (kind == FRAME_OK)
@@ -488,7 +494,12 @@ int reply_decode(const struct rpc_info *rpc, const struct expect *expect, const 
 	if (h->data_len) {
 		reply.data = sink ? sink : memory->data;
 		reply.data_len = h->data_len;
-		memcpy(sink ? sink : memory->data, frame->data, h->data_len);
+		/* Looked at after that only: it may lie where the server can write. */
+		channel_copy_in(sink ? sink : memory->data, frame->data, h->data_len);
+		if (rpc->type == RPC_TYPE_ListXattr)
+			violation = check_names(reply.data, h->data_len);
+		if (violation)
+			goto out;
 	}
 	*ret_reply = reply;
 	return 0;

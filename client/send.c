@@ -18,8 +18,6 @@
 
 #include "client/session.h"
 
-enum { CLOSE_FRAME_MAX = FRAME_HEADER_SIZE + 16 + 10 * CLOSE_BATCH };
-
 static void expect_init(struct expect *e, const struct rpc_info *rpc, const ProtobufCMessage *m,
 			size_t data_len)
 {
@@ -122,8 +120,7 @@ void packed_stamp(struct packed *p, struct gofer_session *s, uint32_t tag)
 	count_sent(s, p->rpc->type, p->len + p->data_len);
 }
 
-/* With the lock: the next Close frame, 0 where nothing waits. */
-static size_t take_closes(struct gofer_session *s, uint8_t frame[static CLOSE_FRAME_MAX])
+size_t take_closes(struct gofer_session *s, uint8_t *frame)
 {
 	size_t n = MIN(s->n_closes, (size_t)CLOSE_BATCH), body;
 	Gofer__CloseRequest m = GOFER__CLOSE_REQUEST__INIT;

@@ -35,6 +35,7 @@ void session_kill(struct gofer_session *s, int error, const char *why)
 		fail_words(error, "%s broke the protocol: %s", s->server, why);
 	else
 		fail_words(error, "%s: %s", s->server, why);
+	session_channels_stop(s);
 	/* Whoever sleeps in recvmsg wakes up. */
 	(void)shutdown(s->sock, SHUT_RDWR);
 	for (uint32_t i = 0; i < s->n_slots; i++) {
@@ -122,6 +123,7 @@ static void session_free(struct gofer_session *s)
 	/* Not in a forked child, whose it is not. */
 	if (s->alive && *s->alive == 1)
 		helper_end(s->helper);
+	session_channels_close(s);
 	for (size_t i = 0; i < s->n_filesystems; i++)
 		free((char *)s->filesystems[i].name);
 	free(s->filesystems);
@@ -257,6 +259,8 @@ int gofer_session_open(const char *server, const struct gofer_session_options *o
 			return -ENOMEM;
 	}
 	r = session_hello(s, options ? options->client : NULL);
+	if (r == 0)
+		r = session_channels_open(s, options ? options->channels : 0);
 	if (r < 0)
 		return r;
 	*ret_session = TAKE_PTR(s);
@@ -326,6 +330,7 @@ void gofer_session_get_stats(struct gofer_session *s, struct gofer_stats *ret_st
 {
 	pthread_mutex_lock(&s->lock);
 	*ret_stats = s->stats;
+	ret_stats->channels = s->n_channels;
 	pthread_mutex_unlock(&s->lock);
 }
 

@@ -33,7 +33,9 @@ enum {
 	SESSION_TIMEOUT_MS = 30000,
 	SESSION_MAX_SLOTS = 4000, /* below 1 << SLOT_BITS, whatever the server allows */
 	SLOT_BITS = 12,
-	CLOSE_BATCH = 64,        /* handles in one Close frame */
+	CLOSE_BATCH = 64, /* handles in one Close frame */
+	CHANNELS_MAX = 64,
+	CLOSE_FRAME_MAX = FRAME_HEADER_SIZE + 16 + 10 * CLOSE_BATCH,
 	BATCH_FRAMES = 16,       /* submitted requests that are sent without waiting for more */
 	BATCH_LARGE = 16 * 1024, /* frames from this size on are sent alone: copying them costs more
 				    than the system call */
@@ -46,6 +48,7 @@ enum {
 
 struct cache;
 struct pages;
+struct channel;
 
 #define TAG_CLOSE UINT32_C(0xfffffffe) /* of frames without a reply */
 
@@ -143,6 +146,10 @@ struct gofer_session {
 
 	uint8_t *rx; /* the leader's */
 
+	struct channel *channels; /* fixed once the session is open; each is taken by one thread */
+	uint32_t n_channels;
+	_Atomic uint32_t stale_channels;
+
 	pthread_mutex_t lock;
 	int dead;  /* 0, or -ENOTCONN: the result of every call from now on */
 	int death; /* with dead: the result of what was in flight then */
@@ -202,6 +209,9 @@ struct packed {
 int packed_init(struct packed *p, struct gofer_session *s, const struct gofer_request *request);
 void packed_deinit(struct packed *p);
 #define _cleanup_packed_ _cleanup_(packed_deinit)
+/* With the lock: the next Close frame (CLOSE_FRAME_MAX bytes) and its length, 0 where nothing waits.
+ */
+size_t take_closes(struct gofer_session *s, uint8_t *frame);
 /* With the lock: gives the frame its tag and counts it. */
 void packed_stamp(struct packed *p, struct gofer_session *s, uint32_t tag);
 
@@ -237,6 +247,10 @@ void fetch_answer(struct gofer_session *s, struct slot *slot, int result,
 		  const struct gofer_reply *reply);
 /* With the lock: what the request does, if it changes anything, is not told to the cache. */
 void slot_blind(struct gofer_session *s, struct slot *slot);
+/* With the lock: what came for the slot goes to whoever waits; a callback that is due into the batch
+ * (not NULL unless the slot is known to be none). The slot is free then. */
+void slot_deliver(struct gofer_session *s, struct slot *slot, int result, struct gofer_reply *reply,
+		  uint64_t handle, struct batch *batch);
 /* With the lock: a waiting call has its result. */
 void slot_answer(struct gofer_session *s, struct slot *slot, int result);
 /* With the lock: gives the leader's role to a follower if nobody has it. */
@@ -252,6 +266,7 @@ void pass_leadership(struct gofer_session *s);
 int reply_decode(const struct rpc_info *rpc, const struct expect *expect, const struct frame *frame,
 		 struct packet_in *in, void *sink, struct gofer_reply *ret_reply,
 		 uint64_t *ret_handle, const char **ret_violation);
+bool reply_flags_ok(const struct frame_header *h);
 int attr_check(const Gofer__Attr *a);
 
 /* ---- call.c ---- */
@@ -279,8 +294,24 @@ int session_fetch(struct gofer_session *s, const struct gofer_request *request, 
 		  fetch_callback callback, void *userdata);
 /* Waits until *done, which a callback sets. 0, or -errno. */
 int session_wait_fetch(struct gofer_session *s, const bool *done);
+/* Takes what is there on the socket, unless somebody else does. True when nothing is pending any more.
+ */
+bool call_look(struct gofer_session *s, struct waiter *w);
 /* Calls back whatever is in flight with -ECANCELED. */
 void call_cancel_all(struct gofer_session *s);
+
+/* ---- channel.c ---- */
+/* Asks the server for as many; fewer, or none, is no failure. */
+int session_channels_open(struct gofer_session *s, uint32_t n);
+void session_channels_close(struct gofer_session *s);
+/* Whoever waits for a reply stops. */
+void session_channels_stop(struct gofer_session *s);
+/*
+ * Makes the call through a channel. False: it must go through the socket. Else it was sent, and is
+ * answered, or its reply comes through the socket, or the deadline has passed.
+ */
+bool session_channel_call(struct gofer_session *s, struct call *call, struct waiter *w,
+			  uint64_t start, uint64_t deadline);
 
 /* ---- connect.c ---- */
 /* A connected socket for any address of gofer.h. *ret_helper: a child process behind it, or as it

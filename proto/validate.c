@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "common/path.h"
+#include "proto/channel.h"
 #include "proto/rpc.h"
 
 enum {
@@ -126,6 +127,11 @@ VALIDATE(Ping, ping)
 VALIDATE(Stats, stats)
 {
 	return 0;
+}
+
+VALIDATE(Channel, channel)
+{
+	return q->layout == CHANNEL_LAYOUT ? 0 : -EINVAL;
 }
 
 VALIDATE(Stat, stat)

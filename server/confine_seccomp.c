@@ -112,6 +112,7 @@ static const char *const allowed[] = {
 	"sched_yield",
 	"membarrier",
 	"sched_getaffinity",
+	"getcpu",
 	"rt_sigaction",
 	"rt_sigprocmask",
 	"rt_sigreturn",
@@ -171,7 +172,8 @@ static int add(scmp_filter_ctx ctx, uint32_t action, const char *const *names, s
 static int add_fcntl(scmp_filter_ctx ctx)
 {
 	static const char *const names[] = { "fcntl", "fcntl64" };
-	static const unsigned commands[] = { F_GETFL, F_SETFL, F_GETFD, F_SETFD, F_DUPFD_CLOEXEC };
+	static const unsigned commands[] = { F_GETFL, F_SETFL,         F_GETFD,
+					     F_SETFD, F_DUPFD_CLOEXEC, F_GET_SEALS };
 	int r = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {

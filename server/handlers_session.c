@@ -129,10 +129,16 @@ int handle_stats(struct request *r, const Gofer__StatsRequest *q _unused_)
 	reply->donated = atomic_load(&s->donated);
 	pthread_mutex_lock(&s->lock);
 	reply->threads = s->pool.threads;
+	reply->channels = s->channels;
 	pthread_mutex_unlock(&s->lock);
 	reply->sessions = atomic_load(&s->server->shared->sessions);
 	reply->uptime = (now_ns() - atomic_load(&s->server->shared->started)) / 1000000000;
 	return 0;
+}
+
+int handle_channel(struct request *r, const Gofer__ChannelRequest *q _unused_)
+{
+	return channel_open(r->session, r->fd);
 }
 
 int handle_close(struct request *r, const Gofer__CloseRequest *q)

@@ -51,33 +51,40 @@ void pool_deinit(struct session *s)
 	pthread_cond_destroy(&s->pool.parking);
 }
 
-static bool grow(struct session *s)
+bool worker_start(struct worker *w, void *(*thread)(void *))
 {
+	struct session *s = w->session;
 	pthread_attr_t attr;
 	sigset_t all, saved;
-	struct worker *w = worker_new(s);
-	bool grown;
+	bool started;
 
-	if (!w)
-		return false;
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, THREAD_STACK_SIZE);
 	/* Only the first thread takes SIGTERM; everyone takes SIGUSR1. */
 	sigfillset(&all);
 	sigdelset(&all, SIGUSR1);
 	pthread_sigmask(SIG_SETMASK, &all, &saved);
-	grown = pthread_create(&w->thread, &attr, worker_main, w) == 0;
-	if (grown) {
+	started = pthread_create(&w->thread, &attr, thread, w) == 0;
+	if (started) {
 		w->next = s->workers;
 		s->workers = w;
-		s->pool.threads++;
-		s->pool.starting++;
-	} else {
-		worker_free(w);
 	}
 	pthread_sigmask(SIG_SETMASK, &saved, NULL);
 	pthread_attr_destroy(&attr);
-	return grown;
+	return started;
+}
+
+static bool grow(struct session *s)
+{
+	struct worker *w = worker_new(s);
+
+	if (!w || !worker_start(w, worker_main)) {
+		worker_free(w);
+		return false;
+	}
+	s->pool.threads++;
+	s->pool.starting++;
+	return true;
 }
 
 static void add_ms(struct timespec *t, unsigned ms)
@@ -229,6 +236,7 @@ bool pool_end(struct session *s, bool drop)
 	first = !s->pool.over;
 	s->pool.over = true;
 	pthread_cond_broadcast(&s->pool.parking);
+	channels_stop(s);
 	pthread_mutex_unlock(&s->lock);
 	return first;
 }

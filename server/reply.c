@@ -32,6 +32,10 @@ static int send_packet(struct worker *w, const void *data, size_t data_len, int 
 	struct session *s = w->session;
 	int r;
 
+	if (channel_replies(w)) {
+		channel_reply(w, data_len);
+		return 0;
+	}
 	do
 		r = s->stream ? stream_send(s->stream, iov, data_len ? 2 : 1, 0)
 			      : packet_send(s->sock, iov, data_len ? 2 : 1, fd, 0);
@@ -108,6 +112,8 @@ static void reply_with_fd(struct request *r)
 	unsigned frames;
 	int e;
 
+	if (channel_replies(w))
+		channel_reply_elsewhere(w);
 	(void)reply_flush(w);
 	before = w->out_used;
 	frames = w->out_frames;
@@ -148,7 +154,9 @@ void reply_ok(struct request *r)
 	}
 	if (r->data_len == 0)
 		return;
-	if (r->data_len <= SESSION_INLINE_DATA) {
+	if (w->channel && r->data != w->data)
+		memcpy(w->data, r->data, r->data_len);
+	if (r->data_len <= SESSION_INLINE_DATA && !w->channel) {
 		memcpy(w->out + w->out_used, r->data, r->data_len);
 		w->out_used += r->data_len;
 	} else {

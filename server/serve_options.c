@@ -82,7 +82,8 @@ static const char help[] =
 	"  --max-sessions N (256)   --max-sessions-per-uid N (128)   --max-handles N (65536, of a "
 	"session)\n"
 	"  --max-in-flight N (256)  --max-threads N (8)              --max-identities N (1024)\n"
-	"  --max-watches N (4096, of a session; 0 gives none)\n"
+	"  --max-watches N (4096, of a session; 0 gives none)        --max-channels N (8, of a "
+	"session; 0 takes none)\n"
 	"  --hello-timeout MS (10000)                                --drain-timeout MS (5000)\n"
 	"\n"
 	"Messages\n"
@@ -140,6 +141,7 @@ static const struct {
 	{ "hello-timeout", offsetof(struct server_limits, hello_ms), 1, 3600000 },
 	{ "drain-timeout", offsetof(struct server_limits, drain_ms), 0, 3600000 },
 	{ "max-watches", offsetof(struct server_limits, max_watches), 0, 1 << 20 },
+	{ "max-channels", offsetof(struct server_limits, max_channels), 0, 256 },
 };
 
 static const struct option options[] = {
@@ -172,6 +174,7 @@ static const struct option options[] = {
 	{ "hello-timeout", required_argument, NULL, OPT_LIMIT + 6 },
 	{ "drain-timeout", required_argument, NULL, OPT_LIMIT + 7 },
 	{ "max-watches", required_argument, NULL, OPT_LIMIT + 8 },
+	{ "max-channels", required_argument, NULL, OPT_LIMIT + 9 },
 	{},
 };
 

@@ -55,6 +55,7 @@ struct server_limits {
 	uint32_t max_threads;      /* of a session */
 	uint32_t max_identities;   /* of a session */
 	uint32_t max_watches;      /* of a session; 0 = none are given */
+	uint32_t max_channels;     /* of a session; 0 = none are taken */
 	uint32_t hello_ms;         /* from connect to Hello */
 	uint32_t drain_ms;         /* from SIGTERM to the end */
 };
@@ -66,6 +67,7 @@ struct server_limits {
 				 .max_threads = 8,        \
 				 .max_identities = 1024,  \
 				 .max_watches = 4096,     \
+				 .max_channels = 8,       \
 				 .hello_ms = 10000,       \
 				 .drain_ms = 5000 })
 

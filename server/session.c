@@ -19,10 +19,12 @@
 #include <time.h>
 
 #include "common/log.h"
+#include "proto/channel.h"
 
 enum {
 	END_WAIT_MS = 2000, /* for threads stuck in the kernel, before the process ends around
 			       them */
+	JOIN_STEP_MS = 10,  /* until threads of channels are told again that it is over */
 	END_LINES_PER_SECOND = 10,
 	STREAM_CHUNK = 64 * 1024,
 	STREAM_FRAMES = 16,
@@ -48,6 +50,13 @@ static void log_end(const struct session *s, const char *why)
 		log_info("session of uid %u ended: %s", s->peer->uid, why);
 }
 
+void session_break(struct session *s)
+{
+	log_end(s, "it broke the framing");
+	atomic_store(&s->ended, true);
+	(void)shutdown(s->sock, SHUT_RDWR);
+}
+
 static void log_stuck(const struct session *s)
 {
 	if (may_log_end(s->server->shared))
@@ -61,11 +70,6 @@ static int worker_init(struct worker *w, struct session *s)
 	w->identity.fixed = s->fixed;
 	w->identity.fixed_uid = s->volume_identities[0].uid;
 	w->identity.fixed_gid = s->volume_identities[0].gid;
-	w->in = malloc(FRAME_MAX_PACKET);
-	w->data = malloc(FRAME_MAX_DATA);
-	w->out = malloc(FRAME_MAX_PACKET);
-	if (!w->in || !w->data || !w->out)
-		return -ENOMEM;
 	return arena_init(&w->arena, SESSION_ARENA_SIZE);
 }
 
@@ -73,7 +77,26 @@ struct worker *worker_new(struct session *s)
 {
 	struct worker *w = calloc(1, sizeof(*w));
 
-	return w && worker_init(w, s) < 0 ? worker_free(w) : w;
+	if (!w || worker_init(w, s) < 0)
+		return worker_free(w);
+	w->in = malloc(FRAME_MAX_PACKET);
+	w->data = malloc(FRAME_MAX_DATA);
+	w->out = malloc(FRAME_MAX_PACKET);
+	return w->in && w->data && w->out ? w : worker_free(w);
+}
+
+struct worker *worker_new_channel(struct session *s, struct channel *c)
+{
+	struct worker *w = calloc(1, sizeof(*w));
+
+	if (!w || worker_init(w, s) < 0)
+		return worker_free(w);
+	w->in = malloc(CHANNEL_FRAMES);
+	if (!w->in)
+		return worker_free(w);
+	w->channel = c;
+	channel_buffers(c, &w->data, &w->out);
+	return w;
 }
 
 struct worker *worker_free(struct worker *w)
@@ -81,8 +104,12 @@ struct worker *worker_free(struct worker *w)
 	if (w) {
 		arena_deinit(&w->arena);
 		free(w->in);
-		free(w->data);
-		free(w->out);
+		if (w->channel) {
+			channel_free(w->channel);
+		} else {
+			free(w->data);
+			free(w->out);
+		}
 		session_identity_unref(w->acting);
 		free(w);
 	}
@@ -149,7 +176,7 @@ static bool tag_is_live(const struct session *s, const struct packet *except, ui
  * Takes a packet into the books: frames whose tag is in flight already, or that are more than the
  * client may have in flight, are answered with an error here and now.
  */
-static void packet_admit(struct worker *w, struct packet *p)
+void packet_admit(struct worker *w, struct packet *p)
 {
 	struct session *s = w->session;
 	uint64_t refused_tag = 0, refused_busy = 0;
@@ -255,7 +282,7 @@ static bool queue_push(struct session *s, struct packet *p)
 	return true;
 }
 
-static void packet_finish(struct worker *w, struct packet *p)
+void packet_finish(struct worker *w, struct packet *p)
 {
 	struct session *s = w->session;
 
@@ -431,10 +458,9 @@ static void see_first_out(struct session *s)
 }
 
 /* What belongs to a thread and not to the process, once per thread. */
-static int worker_enter(struct worker *w)
+int worker_enter(struct worker *w)
 {
-	/* A umask and a working directory of its own; the latter names descriptors to calls that
-	 * take only paths. */
+	/* The latter names descriptors to calls that take only paths. */
 	if (unshare(CLONE_FS) < 0 || fchdir(w->session->proc_fd) < 0)
 		return -errno;
 	umask(0);
@@ -509,17 +535,40 @@ static int session_init(struct session *s, const struct server *server, int sock
 	return 0;
 }
 
+/*
+ * Joins a thread, until the monotonic time. Whoever serves a channel is told again and again: the
+ * client can write what makes it sleep once more.
+ */
+static bool join_until(struct session *s, struct worker *w, uint64_t until)
+{
+	for (;;) {
+		uint64_t now = now_ns(), left = until > now ? (until - now) / 1000000 : 0;
+		struct timespec step = in_ms(
+			CLOCK_REALTIME,
+			(uint32_t)MIN(left, w->channel ? (uint64_t)JOIN_STEP_MS : UINT32_MAX));
+
+		if (pthread_timedjoin_np(w->thread, NULL, &step) == 0)
+			return true;
+		if (left == 0)
+			return false;
+		channels_stop(s);
+	}
+}
+
 /* Joins threads for `ms`. False: the first of the list is not done. */
 static bool join_for(struct session *s, uint32_t ms)
 {
-	struct timespec until = in_ms(CLOCK_REALTIME, ms);
+	uint64_t until = now_ns() + ms * UINT64_C(1000000);
 
 	while (s->workers) {
 		struct worker *w = s->workers;
 
-		if (pthread_timedjoin_np(w->thread, NULL, &until) != 0)
+		if (!join_until(s, w, until))
 			return false;
+		/* Another that sees the end may look through the list (channels_stop()). */
+		pthread_mutex_lock(&s->lock);
 		s->workers = w->next;
+		pthread_mutex_unlock(&s->lock);
 		worker_free(w);
 	}
 	return true;

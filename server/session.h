@@ -104,6 +104,7 @@ struct session {
 	struct pool pool;
 	struct worker *first;   /* the thread of session_run() */
 	struct worker *workers; /* the others */
+	uint32_t channels;      /* of them, those with a channel */
 	bool joining;           /* the first thread is out of its last request */
 
 	struct rpc_counters counters[RPC_COUNT];
@@ -124,10 +125,14 @@ struct worker {
 	struct arena arena;
 	struct log_limit log_limit;
 	struct packet current;
-	uint32_t packets; /* received */
-	uint8_t *in;      /* FRAME_MAX_PACKET bytes */
-	uint8_t *data;    /* FRAME_MAX_DATA bytes: where handlers put payload */
-	uint8_t *out;     /* FRAME_MAX_PACKET bytes: reply frames that wait to be sent */
+	uint32_t packets;        /* received */
+	struct channel *channel; /* what it serves instead of the socket (channel.c), or NULL */
+	uint8_t *in;             /* FRAME_MAX_PACKET bytes (CHANNEL_FRAMES with a channel) */
+	/* FRAME_MAX_DATA bytes where handlers put payload: never read here, for with a channel they
+	 * are the client's to write too. */
+	uint8_t *data;
+	uint8_t *out; /* FRAME_MAX_PACKET bytes: reply frames that wait to be sent (with a channel,
+			 room for one without payload) */
 	size_t out_used;
 	unsigned out_frames;
 };
@@ -219,6 +224,8 @@ static inline struct fs *request_fs(const struct request *r)
 /* ---- threads (session.c, pool.c) ---- */
 
 struct worker *worker_new(struct session *s); /* NULL without memory */
+/* ... that serves a channel, which is its own from then on. */
+struct worker *worker_new_channel(struct session *s, struct channel *c);
 struct worker *worker_free(struct worker *w);
 void *worker_main(void *worker);
 /* Executes what is queued, if nobody else is faster. */
@@ -242,7 +249,35 @@ bool pool_leave(struct worker *w, const struct packet *p);
  */
 bool pool_end(struct session *s, bool drop);
 
-/* ---- packets (dispatch.c, reply.c) ---- */
+/* A umask and a working directory of the thread's own. */
+int worker_enter(struct worker *w);
+/* Starts the worker's thread; with the lock. False: it is still the caller's. */
+bool worker_start(struct worker *w, void *(*thread)(void *));
+
+/* ---- channels (channel.c) ---- */
+
+/* Takes the area behind `fd` and starts a thread for it. -EINVAL for what is no such area, -ENOSPC
+ * above the limit. */
+int channel_open(struct session *s, int fd);
+void channel_free(struct channel *c);
+/* Where the worker of a channel has payload of a reply, and the reply's frame. */
+void channel_buffers(struct channel *c, uint8_t **ret_data, uint8_t **ret_out);
+/* With the lock, or by the thread that joins: those of channels shall come to their end. They may miss it
+ * once. */
+void channels_stop(struct session *s);
+/* The reply of this turn: `out`, with data_len bytes of payload in `data`. */
+void channel_reply(struct worker *w, size_t data_len);
+/* The reply of this turn will be a packet of the socket. */
+void channel_reply_elsewhere(struct worker *w);
+bool channel_replies(const struct worker *w);
+
+/* ---- packets (session.c, dispatch.c, reply.c) ---- */
+
+/* Takes a packet into the books, and out again when all its frames are answered. */
+void packet_admit(struct worker *w, struct packet *p);
+void packet_finish(struct worker *w, struct packet *p);
+/* The peer broke the protocol: nobody is answered any more. */
+void session_break(struct session *s);
 
 /* Executes the packet's frames from packet->next on. With control_only: stops before the first that
  * is not RPC_CONTROL. */

@@ -9,7 +9,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum { KEY_HELP = 10000, KEY_SERVER, KEY_TIMEOUT, KEY_JSON, KEY_STATS, KEY_INTEROP };
+enum { KEY_HELP = 10000, KEY_SERVER, KEY_TIMEOUT, KEY_JSON, KEY_STATS, KEY_INTEROP, KEY_CHANNELS };
 
 const struct cli_option cli_global_options[] = {
 	{ KEY_SERVER, "server", "ADDRESS",
@@ -22,11 +22,13 @@ const struct cli_option cli_global_options[] = {
 	  "one JSON object per line instead of text, where the verb has data to show" },
 	{ KEY_STATS, "stats", NULL,
 	  "at the end, one JSON line on stderr: requests by name (without Hello), total, bytes; "
-	  "with --interop also what was remembered" },
+	  "with --interop also what was remembered, with --channels what they took" },
 	{ KEY_INTEROP, "interop", "MODE",
 	  "who else may change the volumes meanwhile: shared (default) is anybody; writethrough "
 	  "and "
 	  "exclusive are nobody, so that what is known is not asked again" },
+	{ KEY_CHANNELS, "channels", "N",
+	  "ask a server on this machine for up to N channels of shared memory (default 0)" },
 	{ KEY_HELP, "help", NULL, "print this help" },
 	{ 0 },
 };
@@ -202,6 +204,14 @@ static void take(struct cli *c, int key, const char *arg)
 	case KEY_INTEROP:
 		take_interop(c, arg);
 		break;
+	case KEY_CHANNELS: {
+		uint64_t n = cli_number(c, "--channels", arg, false);
+
+		if (n > 64)
+			cli_no_usage(c, "--channels: from 0 to 64");
+		c->channels = (uint32_t)n;
+		break;
+	}
 	default:
 		cli_help(c->spec, stdout);
 		exit(CLI_OK);

@@ -52,6 +52,7 @@ struct cli {
 	const char *server;
 	char *address; /* of the server that was found, once connected */
 	uint32_t timeout_ms;
+	uint32_t channels;
 	enum gofer_interop interop;
 	bool watch;
 	bool json, stats;

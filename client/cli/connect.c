@@ -36,7 +36,8 @@ static void default_server(char *buf, size_t size)
 int cli_open_session(struct cli *c, struct gofer_session **ret_session)
 {
 	struct gofer_session_options options = { .timeout_ms = c->timeout_ms,
-						 .client = "gofer " GOFER_VERSION };
+						 .client = "gofer " GOFER_VERSION,
+						 .channels = c->channels };
 
 	return gofer_session_open(c->address, &options, ret_session);
 }
@@ -211,6 +212,10 @@ static void print_stats(struct cli *c)
 	json_object_set_new(all, "total", json_integer((json_int_t)total));
 	json_object_set_new(all, "bytes_in", json_integer((json_int_t)stats.bytes_in));
 	json_object_set_new(all, "bytes_out", json_integer((json_int_t)stats.bytes_out));
+	if (c->channels)
+		json_object_set_new(all, "channels",
+				    json_pack("{s:I,s:I}", "open", (json_int_t)stats.channels,
+					      "requests", (json_int_t)stats.by_channel));
 	if (gofer_session_get_cache_stats(c->session, &cache) == 0)
 		json_object_set_new(
 			all, "cache",

@@ -76,6 +76,7 @@ static const struct {
 	{ "error", MEANS_SMALL },
 	{ "access", MEANS_SMALL },
 	{ "refused", MEANS_SMALL },
+	{ "layout", MEANS_SMALL },
 	{ "watch", MEANS_SMALL },
 	{ "watches", MEANS_SMALL },
 };

@@ -32,6 +32,7 @@ ROW(SetIdentity, ROW_SESSION);
 ROW(Cancel, ROW_SESSION);
 ROW(Ping, ROW_SESSION);
 ROW(Stats, ROW_SESSION);
+ROW(Channel, ROW_SESSION);
 ROW(Stat, ROW_LOOKS);
 ROW(Access, ROW_LOOKS);
 ROW(Open, ROW_OPENS);

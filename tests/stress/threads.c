@@ -3,7 +3,7 @@
  *
  * S105: handles are closed by one thread while others use them.
  *
- *     threads [-t THREADS] [-n OPERATIONS of each] [-s SEED]
+ *     threads [-t THREADS] [-n OPERATIONS of each] [-s SEED] [-c CHANNELS]
  *
  * The server's session runs in a forked process, unconfined, over a socket pair; this process has
  * one libgofer session that all threads share. Each thread does what comes up next: calls of every
@@ -363,7 +363,10 @@ int main(int argc, char **argv)
 	unsigned threads = (unsigned)option_number(argc, argv, "-t", 6);
 	unsigned operations = (unsigned)option_number(argc, argv, "-n", 300);
 	uint64_t seed = option_number(argc, argv, "-s", 1), begin = clock_ns();
+	const struct gofer_session_options options = { .channels = (uint32_t)option_number(
+							       argc, argv, "-c", 0) };
 	struct gofer_mount_options shy = { .no_donate = true };
+	struct gofer_stats stats;
 	struct answer last[BURST] = { 0 };
 	struct thread *all = calloc(threads, sizeof(*all));
 	char name[16];
@@ -381,8 +384,11 @@ int main(int argc, char **argv)
 	}
 	close(pair[1]);
 	snprintf(name, sizeof(name), "fd:%d", pair[0]);
-	if (gofer_session_open(name, NULL, &session) < 0)
+	if (gofer_session_open(name, &options, &session) < 0)
 		die("%s", gofer_message());
+	gofer_session_get_stats(session, &stats);
+	if (stats.channels != options.channels)
+		die("%u channels instead of %u", stats.channels, options.channels);
 	fs_id = filesystem_id(session, "v");
 	plain = namespace_of(session, "v", &shy);
 	donating = namespace_of(session, "v", NULL);

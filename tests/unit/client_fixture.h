@@ -33,6 +33,7 @@ struct fake {
 	uint32_t tags[64]; /* of requests kept for later */
 	unsigned n_tags;
 	uint32_t max_in_flight;
+	int fd; /* that came with the packet, or -EBADF; closed when its frames are answered */
 	uint8_t in[FRAME_MAX_PACKET];
 };
 
@@ -131,13 +132,15 @@ static inline void *fake_run(void *data)
 	ssize_t n;
 
 	while ((n = packet_recv(f->peer, f->in, sizeof(f->in), 0, &in)) > 0) {
-		fd_close(in.fd);
+		f->fd = in.fd;
 		for (size_t at = 0; at < (size_t)n;) {
 			struct frame q;
 			ssize_t k = frame_parse(f->in + at, (size_t)n - at, &q);
 
-			if (k < 0)
+			if (k < 0) {
+				fd_close(f->fd);
 				return NULL;
+			}
 			at += (size_t)k;
 			if (q.header.type == RPC_TYPE_Hello) {
 				fake_hello(f, &q);
@@ -148,14 +151,16 @@ static inline void *fake_run(void *data)
 				f->script(f, &q);
 			}
 		}
+		f->fd = fd_close(f->fd);
 	}
 	return NULL;
 }
 
-static inline struct fake *fake_start_with(fake_script script, void *state, uint32_t max_in_flight,
-					   uint32_t timeout_ms)
+static inline struct fake *fake_start_channels(fake_script script, void *state,
+					       uint32_t max_in_flight, uint32_t timeout_ms,
+					       uint32_t channels)
 {
-	struct gofer_session_options o = { .timeout_ms = timeout_ms };
+	struct gofer_session_options o = { .timeout_ms = timeout_ms, .channels = channels };
 	struct fake *f = calloc(1, sizeof(*f));
 	char name[32];
 	int sv[2];
@@ -171,6 +176,12 @@ static inline struct fake *fake_start_with(fake_script script, void *state, uint
 	snprintf(name, sizeof(name), "fd:%d", f->sock);
 	cr_assert_eq(gofer_session_open(name, &o, &f->session), 0, "%s", gofer_message());
 	return f;
+}
+
+static inline struct fake *fake_start_with(fake_script script, void *state, uint32_t max_in_flight,
+					   uint32_t timeout_ms)
+{
+	return fake_start_channels(script, state, max_in_flight, timeout_ms, 0);
 }
 
 static inline struct fake *fake_start(fake_script script, void *state)

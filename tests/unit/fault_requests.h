@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "proto/channel.h"
 #include "tests/unit/session_fixture.h"
 #include "tests/unit/fault.h"
 
@@ -83,6 +84,22 @@ CASE(Ping, ping, ping)
 }
 CASE(Stats, stats, stats)
 {
+}
+/* An area as PROTOCOL.md describes it. */
+static int channel_area_fd(void)
+{
+	int fd = memfd_create("channel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(ftruncate(fd, sizeof(struct channel_area)), 0);
+	cr_assert_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL), 0);
+	return fd;
+}
+
+CASE(Channel, channel, channel)
+{
+	q->layout = CHANNEL_LAYOUT;
+	s->fd = channel_area_fd();
 }
 CASE(Stat, stat, stat)
 {

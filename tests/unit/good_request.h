@@ -30,6 +30,10 @@ FILL(Ping, ping)
 FILL(Stats, stats)
 {
 }
+FILL(Channel, channel)
+{
+	q->layout = 1;
+}
 FILL(Stat, stat)
 {
 }
