@@ -66,7 +66,7 @@ TEST_SOURCES := $(wildcard tests/*/*.c tests/*/*.h tests/stress/twin/*.c)
 SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh tests/bench/run_delay tests/fuzz/run tests/fuzz/minimise tests/fuzz/coverage .ci/run)
 
 .PHONY: all programs unit-programs test-programs man clean help demo test check check-asan check-ubsan check-tsan check-valgrind \
-        check-noopenat2 check-programs security-matrix bench bench-run bench-delay stress coverage lint format format-check install uninstall deps
+        check-noopenat2 check-programs security-matrix bench bench-run bench-delay bench-channels stress coverage lint format format-check install uninstall deps
 
 all: $(BUILD)/gofer $(BUILD)/libgofer.a $(BUILD)/libgofer.so man ## Build the command, the library and the man pages (default)
 
@@ -276,6 +276,10 @@ bench-run: ## Programs under gofer run beside native, bubblewrap and gVisor: a t
 bench-delay: ## get, put, find, du, rm over trees on a link with 20 ms of delay: seconds, rounds, memory
 	+@$(MAKE) all test-programs
 	@GOFER=$(abspath $(BUILD)/gofer) BUILD=$(abspath $(BUILD)) tests/bench/run_delay
+
+bench-channels: ## Calls through shared memory beside the native call, a bare slot and the socket; what idle channels cost
+	+@$(MAKE) all test-programs
+	@GOFER=$(abspath $(BUILD)/gofer) BUILD=$(abspath $(BUILD)) tests/bench/run_channels
 
 # Confined processes can write no counters: what only they do (confinement, the monitor) counts as not reached.
 coverage: ## Lines and branches that the tests reach (gcovr)
