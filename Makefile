@@ -63,7 +63,7 @@ COMPLETION := scripts/gofer.bash-completion
 SOURCES := $(wildcard common/*.c proto/*.c server/*.c server/fs/*.c client/*.c client/cache/*.c client/run/*.c client/cli/*.c client/stress/*.c client/bench/*.c)
 HEADERS := $(wildcard common/*.h proto/*.h server/*.h server/fs/*.h client/*.h client/cache/*.h client/run/*.h client/cli/*.h client/stress/*.h client/bench/*.h)
 TEST_SOURCES := $(wildcard tests/*/*.c tests/*/*.h tests/stress/twin/*.c)
-SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh tests/bench/run_delay tests/fuzz/run tests/fuzz/minimise tests/fuzz/coverage .ci/run)
+SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh tests/bench/run tests/bench/run_delay tests/bench/plots tests/fuzz/run tests/fuzz/minimise tests/fuzz/coverage .ci/run)
 
 .PHONY: all programs unit-programs test-programs man clean help demo test check check-asan check-ubsan check-tsan check-valgrind \
         check-noopenat2 check-programs security-matrix bench bench-run bench-delay bench-channels stress coverage lint format format-check install uninstall deps
@@ -264,9 +264,11 @@ stress: ## Races for TIME seconds (1200) with a picture, then every move in ever
 	@$(BUILD)/gofer stress rename --time $(TIME) --svg $(BUILD)/stress.svg && echo "picture: $(BUILD)/stress.svg"
 	@$(BUILD)/gofer stress step
 
-bench: ## Latency as ratios: against the native call and against a bare ping-pong
-	+@$(MAKE) all test-programs
-	@GOFER=$(abspath $(BUILD)/gofer) BUILD=$(abspath $(BUILD)) tests/bench/run
+# ARGS of tests/bench/run: -t SECONDS (a row), -g GROUPS, TRANSPORT...
+bench: ## What calls cost over every transport, beside native calls, a ping-pong and a toy server (10 minutes; ARGS='-t 0.1' for less)
+	@scripts/install-deps build bench
+	+@$(MAKE) $(BUILD)/gofer
+	@GOFER=$(abspath $(BUILD)/gofer) BUILD=$(abspath $(BUILD)) tests/bench/run $(ARGS)
 
 bench-run: ## Programs under gofer run beside native, bubblewrap and gVisor: a table of ratios
 	@scripts/install-deps build bench
