@@ -118,9 +118,9 @@ void bench_clear(struct bench *b, const char *name);
 /* ---- process.c ---- */
 void process_set_read(struct process_set *set, pid_t top);
 void process_set_deinit(struct process_set *set);
-void usage_read(const struct bench *b, struct usage *ret);
-/* Adds what was used between two readings. */
-void usage_add(struct usage *sum, const struct usage *from, const struct usage *to);
+void usage_begin(const struct bench *b, struct usage *ret_begin);
+/* Adds what was used since. */
+void usage_end(const struct bench *b, const struct usage *begin, struct usage *sum);
 /*
  * Bytes of memory that the server's processes have for themselves; shared pages count in part where the
  * kernel tells (*ret_exact), else not at all.
@@ -167,7 +167,8 @@ struct report_latency {
 	const struct histogram *gofer, *native, *ping,
 		*toy; /* the last three may be NULL or empty */
 	size_t request_bytes, reply_bytes;
-	struct usage usage; /* of all calls in `gofer` */
+	struct usage usage; /* of so many of its calls: */
+	uint64_t n;
 };
 void report_latency(struct bench *b, const struct report_latency *r);
 

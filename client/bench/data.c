@@ -78,16 +78,15 @@ static void measure(struct data *d, const struct pattern *p)
 	struct gofer_file *file = p->donated ? d->donated : d->plain;
 	struct histogram *gofer = cli_alloc(2 * sizeof(*gofer)), *native = gofer + 1;
 	double seconds = 0, native_seconds = 0, unit = (double)p->size / BENCH_MEGABYTE;
-	struct usage usage = { 0 }, before, after;
+	struct usage usage = { 0 }, before;
 	int r = 0;
 
 	if (p->donated && gofer_fileno(file) < 0)
 		r = -ENODATA;
 	for (unsigned i = 0; r == 0 && i < ROUNDS; i++) {
-		usage_read(d->b, &before);
+		usage_begin(d->b, &before);
 		r = turn(d, p, file, 0.5 / ROUNDS, gofer, &seconds);
-		usage_read(d->b, &after);
-		usage_add(&usage, &before, &after);
+		usage_end(d->b, &before, &usage);
 		if (r == 0 && d->native >= 0)
 			r = turn(d, p, NULL, 0.5 / ROUNDS, native, &native_seconds);
 	}

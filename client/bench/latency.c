@@ -12,6 +12,8 @@
 
 #include "common/packet.h"
 
+enum { COUNTED = 16 }; /* one turn of so many */
+
 enum system { SYSTEM_GOFER, SYSTEM_NATIVE, SYSTEM_PING, SYSTEM_TOY, N_SYSTEMS };
 
 struct latency {
@@ -24,6 +26,7 @@ struct latency {
 	struct histogram histograms[N_SYSTEMS];
 	size_t request_bytes, reply_bytes;
 	struct usage usage;
+	uint64_t counted; /* calls that it is of */
 };
 
 static uint64_t clock_cost(void)
@@ -67,18 +70,22 @@ static bool has_system(const struct latency *l, enum system system)
 	}
 }
 
-/* A turn of one system. Whatever was prepared is undone, also when a call failed. */
-static int turn(struct latency *l, enum system system, unsigned n, struct histogram *h)
+/*
+ * A turn of one system. What it used is counted now and then only: asking for that takes as long as the turn, and leaves
+ * the caches cold. Whatever was prepared is undone, also when a call failed.
+ */
+static int turn(struct latency *l, enum system system, unsigned n, struct histogram *h,
+		bool counted)
 {
 	bool whole = system == SYSTEM_GOFER || system == SYSTEM_NATIVE;
-	struct usage before, after;
+	struct usage before;
 	unsigned prepared = 0, called = 0;
 	int r = 0, undone = 0;
 
 	for (; whole && r == 0 && l->call->prepare && prepared < n; prepared++)
 		r = l->call->prepare(l->b, l->spot, prepared);
-	if (system == SYSTEM_GOFER)
-		usage_read(l->b, &before);
+	if (counted)
+		usage_begin(l->b, &before);
 	for (; r == 0 && called < n; called++) {
 		uint64_t start = now_ns(), took;
 
@@ -87,9 +94,9 @@ static int turn(struct latency *l, enum system system, unsigned n, struct histog
 		if (r == 0 && h)
 			histogram_record(h, took > l->clock_ns ? took - l->clock_ns : 0);
 	}
-	if (system == SYSTEM_GOFER && h) {
-		usage_read(l->b, &after);
-		usage_add(&l->usage, &before, &after);
+	if (counted) {
+		usage_end(l->b, &before, &l->usage);
+		l->counted += called;
 	}
 	for (unsigned i = 0; whole && l->call->undo && i < called; i++) {
 		int u = l->call->undo(l->b, l->spot, i);
@@ -104,7 +111,7 @@ static int learn_sizes(struct latency *l)
 {
 	struct gofer_stats before, after;
 	unsigned prepared = 0, called = 0;
-	int r = turn(l, SYSTEM_GOFER, 2, NULL);
+	int r = turn(l, SYSTEM_GOFER, 2, NULL, false);
 
 	for (; r == 0 && l->call->prepare && prepared < BENCH_BATCH; prepared++)
 		r = l->call->prepare(l->b, l->spot, prepared);
@@ -129,13 +136,15 @@ static void measure(struct latency *l)
 
 	memset(l->histograms, 0, sizeof(l->histograms));
 	l->usage = (struct usage){ 0 };
+	l->counted = 0;
 	r = learn_sizes(l);
 	for (unsigned round = 0; r == 0 && (!round || !bench_over(now_ns(), deadline)); round++)
 		for (unsigned i = 0; r == 0 && i < N_SYSTEMS; i++) {
 			enum system system = (i + round) % N_SYSTEMS;
 
 			if (has_system(l, system))
-				r = turn(l, system, BENCH_BATCH, &l->histograms[system]);
+				r = turn(l, system, BENCH_BATCH, &l->histograms[system],
+					 system == SYSTEM_GOFER && round % COUNTED == 0);
 		}
 	if (r < 0) {
 		report_failure(l->b, r);
@@ -151,6 +160,7 @@ static void measure(struct latency *l)
 				     .request_bytes = l->request_bytes,
 				     .reply_bytes = l->reply_bytes,
 				     .usage = l->usage,
+				     .n = l->counted,
 			     });
 }
 

@@ -47,17 +47,16 @@ static int list_native(struct bench *b, const char *name, size_t *ret_n)
 static int timed(struct bench *b, const char *name, size_t wanted, bool native, struct histogram *h,
 		 struct usage *usage)
 {
-	struct usage before, after;
+	struct usage before;
 	uint64_t start;
 	size_t n = 0;
 	int r;
 
-	usage_read(b, &before);
+	usage_begin(b, &before);
 	start = now_ns();
 	r = native ? list_native(b, name, &n) : list_gofer(b, name, &n);
 	histogram_record(h, now_ns() - start);
-	usage_read(b, &after);
-	usage_add(usage, &before, &after);
+	usage_end(b, &before, usage);
 	return r < 0 ? r : n == wanted ? 0 : -EIO;
 }
 

@@ -100,7 +100,7 @@ static int run_threads(struct bench *b, struct thread *threads, size_t n, bool n
 			     .native = native,
 			     .lock = PTHREAD_MUTEX_INITIALIZER,
 			     .begin = PTHREAD_COND_INITIALIZER };
-	struct usage before, after;
+	struct usage before;
 	uint64_t begin;
 	size_t started = 0;
 	int r = 0;
@@ -111,7 +111,7 @@ static int run_threads(struct bench *b, struct thread *threads, size_t n, bool n
 		threads[started].error = 0;
 		r = start(&threads[started]);
 	}
-	usage_read(b, &before);
+	usage_begin(b, &before);
 	begin = now_ns();
 	if (r < 0)
 		atomic_store(&load.stop, true);
@@ -124,8 +124,7 @@ static int run_threads(struct bench *b, struct thread *threads, size_t n, bool n
 		r = r ?: threads[i].error;
 	}
 	*seconds += (double)(now_ns() - begin) / 1e9;
-	usage_read(b, &after);
-	usage_add(usage, &before, &after);
+	usage_end(b, &before, usage);
 	for (size_t i = 0; i < started; i++)
 		histogram_add(all, &threads[i].h);
 	return r;

@@ -139,17 +139,16 @@ static void report_beside(struct bench *b, const struct histogram *alone,
 static void report_idle(struct bench *b, size_t sessions)
 {
 	uint64_t deadline = bench_deadline(b, 10), begin = now_ns();
-	struct usage before, after, usage = { 0 };
+	struct usage before, usage = { 0 };
 	const struct timespec ts = { .tv_sec = (time_t)(deadline / 1000000000),
 				     .tv_nsec = (long)(deadline % 1000000000) };
 	double seconds;
 
-	usage_read(b, &before);
+	usage_begin(b, &before);
 	while (!bench_ended && clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) == EINTR)
 		continue;
 	seconds = (double)(now_ns() - begin) / 1e9;
-	usage_read(b, &after);
-	usage_add(&usage, &before, &after);
+	usage_end(b, &before, &usage);
 	const struct report_number numbers[] = {
 		{ "seconds", "in %.1f s", seconds },
 		{ "sessions", "%.0f idle sessions", (double)sessions },

@@ -125,17 +125,23 @@ static uint64_t clock_read(clockid_t clock)
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
-void usage_read(const struct bench *b, struct usage *ret)
+static void read_switches(const struct bench *b, struct usage *u)
 {
 	struct rusage self;
 
-	*ret = (struct usage){ .client_ns = clock_read(CLOCK_PROCESS_CPUTIME_ID) };
 	if (getrusage(RUSAGE_SELF, &self) == 0)
-		ret->client_switches = (uint64_t)self.ru_nvcsw + (uint64_t)self.ru_nivcsw;
-	for (size_t i = 0; i < b->processes.n; i++) {
-		ret->server_ns += clock_read(b->processes.clocks[i]);
-		each_thread(b->processes.pids[i], add_switches, &ret->server_switches);
-	}
+		u->client_switches = (uint64_t)self.ru_nvcsw + (uint64_t)self.ru_nivcsw;
+	u->server_switches = 0;
+	for (size_t i = 0; i < b->processes.n; i++)
+		each_thread(b->processes.pids[i], add_switches, &u->server_switches);
+}
+
+static void read_clocks(const struct bench *b, struct usage *u)
+{
+	u->server_ns = 0;
+	for (size_t i = 0; i < b->processes.n; i++)
+		u->server_ns += clock_read(b->processes.clocks[i]);
+	u->client_ns = clock_read(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 static uint64_t grown(uint64_t from, uint64_t to)
@@ -144,12 +150,23 @@ static uint64_t grown(uint64_t from, uint64_t to)
 	return to > from ? to - from : 0;
 }
 
-void usage_add(struct usage *sum, const struct usage *from, const struct usage *to)
+/* Reading /proc takes time itself: it lies outside of what the clocks see. */
+void usage_begin(const struct bench *b, struct usage *ret_begin)
 {
-	sum->client_ns += grown(from->client_ns, to->client_ns);
-	sum->server_ns += grown(from->server_ns, to->server_ns);
-	sum->client_switches += grown(from->client_switches, to->client_switches);
-	sum->server_switches += grown(from->server_switches, to->server_switches);
+	read_switches(b, ret_begin);
+	read_clocks(b, ret_begin);
+}
+
+void usage_end(const struct bench *b, const struct usage *begin, struct usage *sum)
+{
+	struct usage end;
+
+	read_clocks(b, &end);
+	read_switches(b, &end);
+	sum->client_ns += grown(begin->client_ns, end.client_ns);
+	sum->server_ns += grown(begin->server_ns, end.server_ns);
+	sum->client_switches += grown(begin->client_switches, end.client_switches);
+	sum->server_switches += grown(begin->server_switches, end.server_switches);
 }
 
 uint64_t server_memory(const struct bench *b, bool *ret_exact)

@@ -178,7 +178,7 @@ static void set_latency(const struct bench *b, json_t *o, const struct report_la
 	if (r->depth)
 		set_number(o, "depth", r->depth);
 	set_histogram(o, r->gofer);
-	set_usage(b, o, &r->usage, r->gofer->n);
+	set_usage(b, o, &r->usage, r->n);
 	set_number(o, "request_bytes", (double)r->request_bytes);
 	set_number(o, "reply_bytes", (double)r->reply_bytes);
 	if (native > 0) {
@@ -215,7 +215,7 @@ void report_latency(struct bench *b, const struct report_latency *r)
 	cell(9, 2, ping);
 	cell(7, 2, ping > 0 ? ratio(mine, ping + native) : 0);
 	cell(7, 2, ratio(mine, toy));
-	usage_cells(b, &r->usage, h->n);
+	usage_cells(b, &r->usage, r->n);
 	end_line();
 }
 

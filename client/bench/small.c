@@ -136,14 +136,13 @@ struct row {
 static int timed_pass(struct small *s, const struct row *row, file_call call, struct histogram *h,
 		      double *seconds, struct usage *usage)
 {
-	struct usage before, after;
+	struct usage before;
 	int r = row->kind == MAKES ? pass(s, remove_one, NULL, NULL) : 0;
 
-	usage_read(s->b, &before);
+	usage_begin(s->b, &before);
 	if (r == 0)
 		r = pass(s, call, h, seconds);
-	usage_read(s->b, &after);
-	usage_add(usage, &before, &after);
+	usage_end(s->b, &before, usage);
 	if (r == 0 && row->kind == REMOVES)
 		r = pass(s, write_whole, NULL, NULL);
 	return r;
