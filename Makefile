@@ -62,11 +62,11 @@ COMPLETION := scripts/gofer.bash-completion
 
 SOURCES := $(wildcard common/*.c proto/*.c server/*.c server/fs/*.c client/*.c client/cache/*.c client/run/*.c client/cli/*.c client/stress/*.c client/bench/*.c)
 HEADERS := $(wildcard common/*.h proto/*.h server/*.h server/fs/*.h client/*.h client/cache/*.h client/run/*.h client/cli/*.h client/stress/*.h client/bench/*.h)
-TEST_SOURCES := $(wildcard tests/*/*.c tests/*/*.h tests/stress/twin/*.c)
-SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh tests/bench/run tests/bench/run_delay tests/bench/plots tests/fuzz/run tests/fuzz/minimise tests/fuzz/coverage .ci/run)
+TEST_SOURCES := $(wildcard tests/*/*.c tests/*/*.h tests/stress/twin/*.c tests/bench/peers/*.c tests/bench/peers/*.h)
+SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh tests/bench/run tests/bench/run_delay tests/bench/run_peers tests/bench/plots tests/fuzz/run tests/fuzz/minimise tests/fuzz/coverage .ci/run)
 
 .PHONY: all programs unit-programs test-programs man clean help demo test check check-asan check-ubsan check-tsan check-valgrind \
-        check-noopenat2 check-programs security-matrix bench bench-run bench-delay bench-channels stress coverage lint format format-check install uninstall deps
+        check-noopenat2 check-programs security-matrix bench bench-peers bench-run bench-delay bench-channels stress coverage lint format format-check install uninstall deps
 
 all: $(BUILD)/gofer $(BUILD)/libgofer.a $(BUILD)/libgofer.so man ## Build the command, the library and the man pages (default)
 
@@ -156,6 +156,15 @@ $(filter $(BUILD)/tests/unit/test_fault_%,$(UNIT_T)): LDFLAGS += $(FAULT_WRAPS:%
 $(PROG_T): $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TESTED)
 	@$(if $(V),,echo "  LINK  $@")
 	$(Q)$(CC) $^ $(ALL_LDFLAGS) $(PKG_LIBS) -o $@
+
+# The same work over gofer and its peers; over NFS where libnfs is there.
+PEERS_T := $(BUILD)/tests/bench/peers/workload
+LIBNFS := $(shell pkg-config --exists libnfs 2>/dev/null && echo yes)
+PEERS_O := $(call objects,tests/bench/peers/*.c)
+$(PEERS_O): CPPFLAGS += $(if $(LIBNFS),-DWITH_LIBNFS)
+$(PEERS_T): $(PEERS_O) $(TESTED)
+	@$(if $(V),,echo "  LINK  $@")
+	$(Q)$(CC) $^ $(ALL_LDFLAGS) $(PKG_LIBS) $(if $(LIBNFS),-lnfs) -o $@
 
 # Fuzz targets: as programs that replay files, and (with clang) as fuzzers; and what makes their seeds.
 $(BUILD)/fuzz.a: $(FUZZ_O)
@@ -270,6 +279,11 @@ bench: ## What calls cost over every transport, beside native calls, a ping-pong
 	+@$(MAKE) $(BUILD)/gofer
 	@GOFER=$(abspath $(BUILD)/gofer) BUILD=$(abspath $(BUILD)) tests/bench/run $(ARGS)
 
+# ARGS of tests/bench/run_peers: -r ROUNDS, -t SECONDS (a row), PEER...
+bench-peers: ## The same work over gofer and over diod, nfs-ganesha, sshfs, bindfs, bubblewrap, gVisor, as far as they are installed
+	+@$(MAKE) $(BUILD)/gofer $(PEERS_T)
+	@GOFER=$(abspath $(BUILD)/gofer) BUILD=$(abspath $(BUILD)) tests/bench/run_peers $(ARGS)
+
 bench-run: ## Programs under gofer run beside native, bubblewrap and gVisor: a table of ratios
 	@scripts/install-deps build bench
 	+@$(MAKE) all test-programs
@@ -380,5 +394,5 @@ uninstall: ## Remove what install put there
 clean: ## Remove the build directory
 	rm -rf $(BUILD)
 
--include $(patsubst %.o,%.d,$(COMMON_O) $(PROTO_O) $(SERVER_O) $(CLIENT_O) $(RUN_O) $(CLI_O)) $(UNIT_T:%=%.d) $(PROG_T:%=%.d) $(TWIN_O:.o=.d) \
+-include $(patsubst %.o,%.d,$(COMMON_O) $(PROTO_O) $(SERVER_O) $(CLIENT_O) $(RUN_O) $(CLI_O)) $(UNIT_T:%=%.d) $(PROG_T:%=%.d) $(PEERS_O:.o=.d) $(TWIN_O:.o=.d) \
          $(patsubst %.c,$(BUILD)/%.d,$(wildcard tests/fuzz/*.c))
