@@ -83,8 +83,27 @@ static int hello(struct bench *b, struct spot *s _unused_, unsigned i _unused_)
 	return r;
 }
 
+/* ... with a channel of shared memory. */
+static int channel(struct bench *b, struct spot *s _unused_, unsigned i _unused_)
+{
+	uint32_t channels = b->c->channels;
+	struct gofer_session *session;
+	struct gofer_stats got;
+	int r;
+
+	b->c->channels = 1;
+	r = cli_open_session(b->c, &session);
+	b->c->channels = channels;
+	if (r < 0)
+		return r;
+	gofer_session_get_stats(session, &got);
+	gofer_session_close(session);
+	return got.channels ? 0 : -EOPNOTSUPP;
+}
+
 static const struct bench_call session_calls[] = {
 	{ "Hello", NULL, TOY_NONE, NULL, hello, NULL, NULL },
+	{ "Channel", NULL, TOY_NONE, NULL, channel, NULL, NULL },
 	{ "SetIdentity", NULL, TOY_NONE, NULL, set_identity, NULL, NULL },
 	{ "Cancel", NULL, TOY_NONE, NULL, cancel, NULL, NULL },
 	{ "Ping", NULL, TOY_NONE, NULL, ping, NULL, NULL },

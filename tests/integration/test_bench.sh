@@ -26,7 +26,7 @@ assert machine["native"] == native and machine["cpus"] > 0, machine
 names = [row["group"] + "/" + row["row"] for row in rows]
 assert names == wanted, set(names) ^ set(wanted)
 # What a server, or a file system, may not have.
-optional = ("latency/SetIdentity", "latency/Connect", "latency/GetXattr", "latency/SetXattr", "latency/ListXattr", "latency/RemoveXattr",
+optional = ("latency/SetIdentity", "latency/Channel", "latency/Connect", "latency/GetXattr", "latency/SetXattr", "latency/ListXattr", "latency/RemoveXattr",
             "latency/Watch", "latency/Open-donated", "data/read-1M-donated", "data/write-1M-donated", "data/read-4K-donated")
 def histogram(h, what):
 	assert h["n"] > 0, what
@@ -39,10 +39,10 @@ for name, row in zip(names, rows):
 	group = row["group"]
 	if group == "latency":
 		histogram(row, name)
-		if native and row["rpc"] not in ("Hello", "SetIdentity", "Cancel", "Ping", "Stats", "Watch"):
+		if native and row["rpc"] not in ("Hello", "Channel", "SetIdentity", "Cancel", "Ping", "Stats", "Watch"):
 			histogram(row["native"], name)
 			assert row["ratio"] > 0, row
-		if native and row["rpc"] not in ("Hello", "Close"):
+		if native and row["rpc"] not in ("Hello", "Channel", "Close"):
 			histogram(row["ping"], name)
 			assert 0 < row["request_bytes"] < 65536 and 0 < row["reply_bytes"] < 65536, row
 		if native and name in ("latency/Stat/8", "latency/ReadFile/1"):
