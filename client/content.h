@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "client/file.h"
+#include "client/mapping.h"
 
 /* ---- content.c ---- */
 /* Of files with `pages`. */
@@ -32,6 +32,7 @@ ssize_t request_write(struct gofer_file *file, const void *buf, size_t size, uin
 /* ---- content_path.c: by path ---- */
 /* A request by path that changes what a file holds, or takes its name. */
 struct content_guard {
+	struct mapping_freeze frozen; /* if it changes */
 	bool changes, takes;
 	bool known; /* who loses a name */
 	Gofer__Attr victim;

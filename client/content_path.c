@@ -53,9 +53,11 @@ void content_guard_begin(struct content_guard *g, struct path_call *c, const str
 	struct gofer_session *s = c->session;
 
 	*g = (struct content_guard){ 0 };
+	g->changes = truncates(c, rpc);
+	if (g->changes)
+		mapping_freeze_begin(&g->frozen, s);
 	if (!s->pages)
 		return;
-	g->changes = truncates(c, rpc);
 	g->takes = takes(c, rpc);
 	c->since = g->changes ? pages_any_begin(s->pages) : pages_clock(s->pages);
 	if (g->takes && l && !l->base && l->mount->caching) {
@@ -70,19 +72,28 @@ void content_guard_begin(struct content_guard *g, struct path_call *c, const str
 			let_idle_go(s, &g->victim);
 	}
 }
-static void end_change(struct gofer_session *s, uint64_t since, const struct rpc_info *rpc,
-		       const ProtobufCMessage *m)
-{
-	const Gofer__Attr *attr = rpc->type == RPC_TYPE_Open
-					  ? ((const Gofer__OpenReply *)m)->attr
-					  : ((const Gofer__ObjectReply *)m)->attr;
 
-	if (!attr)
-		pages_any_end_unknown(s->pages);
-	else
-		/* WriteFile: all of the file is another one. */
-		pages_any_end(s->pages, since, attr,
-			      rpc->type == RPC_TYPE_WriteFile ? 0 : UINT64_MAX);
+/* Of the file that was changed, as it is now. */
+static const Gofer__Attr *changed(const struct rpc_info *rpc, const ProtobufCMessage *m)
+{
+	return rpc->type == RPC_TYPE_Open ? ((const Gofer__OpenReply *)m)->attr
+					  : ((const Gofer__ObjectReply *)m)->attr;
+}
+
+/* attr: NULL where nobody knows; nothing: was changed. */
+static void end_change(struct content_guard *g, const struct path_call *c,
+		       const struct rpc_info *rpc, bool nothing, const Gofer__Attr *attr)
+{
+	struct pages *p = c->session->pages;
+	bool replaced = rpc->type == RPC_TYPE_WriteFile; /* all of the file is another one */
+
+	if (p && nothing)
+		pages_any_end_nothing(p);
+	else if (p && attr)
+		pages_any_end(p, c->since, attr, replaced ? 0 : UINT64_MAX);
+	else if (p)
+		pages_any_end_unknown(p);
+	mapping_freeze_end(&g->frozen, nothing, attr, replaced);
 }
 
 void content_guard_end(struct content_guard *g, const struct path_call *c,
@@ -92,12 +103,9 @@ void content_guard_end(struct content_guard *g, const struct path_call *c,
 	bool done = result == 0 && reply->kind == GOFER_REPLY_OK;
 	struct gofer_session *s = c->session;
 
-	if (g->changes && done)
-		end_change(s, c->since, rpc, reply->message);
-	else if (g->changes && (nothing || result == 0))
-		pages_any_end_nothing(s->pages);
-	else if (g->changes)
-		pages_any_end_unknown(s->pages);
+	if (g->changes)
+		end_change(g, c, rpc, !done && (nothing || result == 0),
+			   done ? changed(rpc, reply->message) : NULL);
 	if (!g->takes || (result < 0 ? nothing : !done))
 		return;
 	let_idle_go(s, g->known ? &g->victim : NULL);

@@ -15,6 +15,7 @@
 #include "client/namespace.h"
 
 struct gofer_file {
+	_Atomic unsigned refs; /* whoever opened it, and each mapping */
 	struct gofer_namespace *ns;
 	struct mount *mount;
 	int fd;          /* -EBADF: none */
@@ -45,6 +46,9 @@ struct gofer_file {
 	uint64_t offset;      /* without a descriptor */
 	char path[];          /* from the filesystem's root: for opening it again */
 };
+
+struct gofer_file *file_ref(struct gofer_file *file);
+void file_unref(struct gofer_file *file);
 
 /* Path that names the open file itself. -errno where there is no handle and none can be had. */
 int file_path(struct gofer_file *file, Gofer__Path *ret_path);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include "client/content.h"
+#include "client/mapping.h"
 
 int gofer_fstat(struct gofer_file *file, struct stat *ret_st)
 {
@@ -52,6 +53,7 @@ static int set_attr(struct gofer_file *file, Gofer__SetAttrRequest *m, const cha
 int gofer_ftruncate(struct gofer_file *file, uint64_t size)
 {
 	Gofer__SetAttrRequest m = GOFER__SET_ATTR_REQUEST__INIT;
+	struct mapping_change mapped;
 	struct page_change change;
 	int r;
 
@@ -59,15 +61,19 @@ int gofer_ftruncate(struct gofer_file *file, uint64_t size)
 		return fail_path(-EINVAL, "truncate", file->path);
 	if (file->access != O_WRONLY && file->access != O_RDWR)
 		return fail_path(file->access == O_PATH ? -EBADF : -EINVAL, "truncate", file->path);
-	if (file->fd >= 0)
-		return ftruncate(file->fd, (off_t)size) < 0
-			       ? fail_path(-errno, "truncate", file->path)
-			       : 0;
 	m.mask = GOFER__SET_ATTR_MASK__SET_SIZE;
 	m.size = size;
-	content_change_begin(file, &change, size, UINT64_MAX);
-	r = set_attr(file, &m, "truncate");
-	content_change_end(file, &change, r < 0 ? PAGE_SIZE_UNKNOWN : PAGE_SIZE_IS, size);
+	mapping_change_begin(&mapped, file);
+	if (file->fd >= 0) {
+		r = ftruncate(file->fd, (off_t)size) < 0 ? fail_path(-errno, "truncate", file->path)
+							 : 0;
+	} else {
+		content_change_begin(file, &change, size, UINT64_MAX);
+		r = set_attr(file, &m, "truncate");
+		content_change_end(file, &change, r < 0 ? PAGE_SIZE_UNKNOWN : PAGE_SIZE_IS, size);
+	}
+	mapping_resized(&mapped, r, size);
+	mapping_change_end(&mapped);
 	return r;
 }
 

@@ -66,7 +66,10 @@ struct gofer_session_options {
  */
 int gofer_session_open(const char *server, const struct gofer_session_options *options,
 		       struct gofer_session **ret_session);
-/* Sends the closes that still wait, cancels what is in flight (each callback is called with -ECANCELED), frees. NULL is fine. */
+/*
+ * Sends what was stored to mappings and unmaps them, sends the closes that still wait, cancels what is in flight (each callback is called with
+ * -ECANCELED), frees. NULL is fine.
+ */
 void gofer_session_close(struct gofer_session *session);
 
 struct gofer_filesystem {
@@ -203,7 +206,7 @@ struct gofer_dir;
  * "This client" is the session: what several namespaces, views, mounts, or raw calls of one session do is known to all of them. The
  * remembering modes hold for trees where no directory shows in two places (bind mounts inside a volume), on file systems that
  * tell upper from lower case. atime is remembered too, so it does not show this client's own reading. What is written through
- * a descriptor of gofer_fileno() is noticed while the file is open, what is stored through a mapping after that is not; nor what
+ * a descriptor of gofer_fileno() is noticed while the file is open or mapped by gofer_mmap(), what is stored through a mapping of your own after that is not; nor what
  * is done to such a descriptor by other means (fchmod, say). Mount before the session opens files for writing.
  */
 enum gofer_interop { GOFER_INTEROP_SHARED, GOFER_INTEROP_WRITETHROUGH, GOFER_INTEROP_EXCLUSIVE };
@@ -241,6 +244,7 @@ void gofer_namespace_free(struct gofer_namespace *ns);
  */
 int gofer_mount(struct gofer_namespace *ns, struct gofer_session *session, uint32_t fs_id,
 		const char *path, const struct gofer_mount_options *options);
+/* -EBUSY while a current directory, or a mapping, is there, or another mount lies below. */
 int gofer_umount(struct gofer_namespace *ns, const char *path);
 /*
  * Says that `path` and all below it belong to somebody else than a server: a kernel's /proc, say. Calls whose path leads there end
@@ -332,6 +336,54 @@ int gofer_flink(struct gofer_file *file, const char *path);
 int gofer_fadvise(struct gofer_file *file, uint64_t offset, uint64_t length, int advice);
 /* The donated descriptor (borrowed), -ENODATA where there is none. */
 int gofer_fileno(struct gofer_file *file);
+
+/*
+ * Files in memory. A file with a donated descriptor is mapped by the kernel, and all is as with mmap(2). For any other:
+ *
+ * What is shared. All mappings of a file in this session share its memory, and reading, writing, truncating it by any handle
+ * or path of the session sees and changes the same bytes. MAP_PRIVATE copies a page when it is written. What is stored to a shared mapping is sent by
+ * gofer_msync(), gofer_munmap(), gofer_fsync() of any handle of the file, and gofer_session_close(), not before; then whole pages, up to
+ * the file's end. (A file that was mapped natively through one handle, and then otherwise through another, as may be where only
+ * descriptors for reading are donated: the native mapping sees what was sent.)
+ *
+ * Modes. Writethrough and exclusive: all of this. Shared: MAP_SHARED with PROT_WRITE is -ENODEV, and so it is with O_APPEND; a page shows what
+ * the file held when it was fetched, so what others change shows after gofer_msync(MS_INVALIDATE), or when the file is mapped again, which
+ * both look at the file anew. What this session changes itself shows at once.
+ *
+ * Pages. They are fetched when they are touched (userfaultfd(2), by a thread of the session's), up to 1 MiB ahead of who goes through them in
+ * sequence. Pages that can be stored to stay until they are unmapped; of others no more than 256 MiB stay, of all files,
+ * beside the page cache. Which pages were stored to is known from Linux 6.7 on (write protection and PAGEMAP_SCAN, through /proc), else whatever
+ * was touched of a mapping that can be stored to is sent each time. Without CAP_SYS_PTRACE, or /dev/userfaultfd, or the sysctl
+ * vm.unprivileged_userfaultfd, the kernel lets only user mode wait for pages: then up to 64 MiB of a file are read by gofer_mmap() itself, so
+ * that system calls can use the memory, and of a larger mapping they fail with EFAULT on pages that nothing has touched (this library's calls on
+ * files do not). Where userfaultfd is not allowed at all, or before Linux 5.11 without privileges, more than 64 MiB are -ENOMEM.
+ *
+ * SIGBUS. For the thread that touches what lies beyond the file's last page, also when that was cut off by
+ * somebody else, or a page that cannot be read (an error, a server that is gone or does not answer in time); such a page stays so until
+ * MS_INVALIDATE, which tries again. In a system call it is EFAULT.
+ *
+ * Other calls. Memory is mapped, unmapped and synced by these three only; mprotect(2) may take rights away and give them back, not add any. A child of
+ * fork() does not have the memory. While a mapping is there its mount cannot be unmounted (-EBUSY), its file is open, and the session stays
+ * in use, whatever was closed. A callback of gofer_submit() may run in the thread that fetches: it must not touch mappings, nor read or
+ * write files.
+ */
+/*
+ * As mmap(2). flags: MAP_SHARED or MAP_PRIVATE, with MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_POPULATE, MAP_NORESERVE, MAP_STACK. -ENODEV for what is no regular file;
+ * -ESTALE where the file's mount is gone. MAP_FIXED over other mappings unmaps these first, as gofer_munmap() does.
+ */
+int gofer_mmap(struct gofer_file *file, void *addr, size_t length, int prot, int flags,
+	       uint64_t offset, void **ret_addr);
+/*
+ * Mappings of all sessions of the namespace, or parts of them. What was stored is sent first: if that fails, all stays mapped and nothing is
+ * lost, unless the session is dead, so that it cannot be sent any more: then it is unmapped, and the result says so. -EINVAL
+ * where nothing is mapped.
+ */
+int gofer_munmap(struct gofer_namespace *ns, void *addr, size_t length);
+/*
+ * flags: as msync(2). MS_ASYNC sends, MS_SYNC also waits until the server has it on its disk; MS_INVALIDATE: see above. After a failure pages count as not sent.
+ * -ENOMEM where nothing is mapped.
+ */
+int gofer_msync(struct gofer_namespace *ns, void *addr, size_t length, int flags);
 
 /* Whole small files in one RPC (larger ones fall back to open, read or write, close). *ret_data is malloc'ed. */
 int gofer_read_file(struct gofer_namespace *ns, const char *path, void **ret_data, size_t *ret_size,

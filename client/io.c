@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "client/content.h"
+#include "client/mapping.h"
 
 static uint32_t chunk_size(const struct gofer_file *file)
 {
@@ -113,26 +114,53 @@ ssize_t request_read(struct gofer_file *file, void *buf, size_t size, uint64_t o
 	return (ssize_t)done;
 }
 
+ssize_t mapping_below_read(struct gofer_file *file, void *buf, size_t size, uint64_t offset)
+{
+	ssize_t n;
+
+	if (file->fd < 0)
+		return file->pages ? content_read(file, buf, size, offset)
+				   : request_read(file, buf, size, offset);
+	n = pread(file->fd, buf, size, (off_t)offset);
+	return n < 0 ? -errno : n;
+}
+
 ssize_t gofer_pread(struct gofer_file *file, void *buf, size_t size, uint64_t offset)
 {
 	ssize_t n;
 
-	if (file->fd >= 0) {
-		n = pread(file->fd, buf, size, (off_t)offset);
-		return n < 0 ? fail_path(-errno, "read", file->path) : n;
-	}
-	if (file->access == O_WRONLY || file->access == O_PATH)
+	if (file->fd < 0 && (file->access == O_WRONLY || file->access == O_PATH))
 		return fail_path(-EBADF, "read", file->path);
-	n = file->pages ? content_read(file, buf, size, offset)
-			: request_read(file, buf, size, offset);
+	if (mapping_holds(file, buf, size))
+		return mapping_bounce_read(file, buf, size, &offset);
+	n = mapping_read(file, buf, size, offset);
 	return n < 0 ? fail_path((int)n, "read", file->path) : n;
+}
+
+/* Of a descriptor whose file others here have mapped without one. */
+static ssize_t read_mapped(struct gofer_file *file, void *buf, size_t size)
+{
+	ssize_t n;
+	off_t at;
+
+	pthread_mutex_lock(&file->lock);
+	at = lseek(file->fd, 0, SEEK_CUR);
+	n = at < 0 ? -errno : gofer_pread(file, buf, size, (uint64_t)at);
+	if (n > 0)
+		(void)lseek(file->fd, at + n, SEEK_SET);
+	pthread_mutex_unlock(&file->lock);
+	return n;
 }
 
 ssize_t gofer_read(struct gofer_file *file, void *buf, size_t size)
 {
 	ssize_t n;
 
+	if (mapping_holds(file, buf, size))
+		return mapping_bounce_read(file, buf, size, NULL);
 	if (file->fd >= 0) {
+		if (mapping_known(file))
+			return read_mapped(file, buf, size);
 		n = read(file->fd, buf, size);
 		return n < 0 ? fail_path(-errno, "read", file->path) : n;
 	}
@@ -229,11 +257,55 @@ ssize_t request_write(struct gofer_file *file, const void *buf, size_t size, uin
 	return (ssize_t)done;
 }
 
+ssize_t mapping_below_write(struct gofer_file *file, const void *buf, size_t size, uint64_t offset,
+			    uint64_t *ret_end)
+{
+	ssize_t n;
+
+	if (file->fd < 0)
+		return file->pages ? content_write(file, buf, size, offset, ret_end)
+				   : request_write(file, buf, size, offset, ret_end);
+	n = pwrite(file->fd, buf, size, (off_t)offset);
+	if (n < 0)
+		return -errno;
+	*ret_end = offset + (uint64_t)n;
+	return n;
+}
+
 static ssize_t handle_write(struct gofer_file *file, const void *buf, size_t size, uint64_t offset,
 			    uint64_t *ret_end)
 {
-	return file->pages ? content_write(file, buf, size, offset, ret_end)
-			   : request_write(file, buf, size, offset, ret_end);
+	struct mapping_change c;
+	ssize_t n;
+
+	*ret_end = 0;
+	mapping_change_begin(&c, file);
+	n = mapping_below_write(file, buf, size, offset, ret_end);
+	if (file->fd >= 0 && file->append) /* at the end, wherever that was */
+		mapping_changed(&c, -EAGAIN, 0, UINT64_MAX, 0);
+	else
+		mapping_wrote(&c, n, buf, size, offset, *ret_end);
+	mapping_change_end(&c);
+	return n;
+}
+
+/* At the descriptor's own offset. */
+static ssize_t native_write(struct gofer_file *file, const void *buf, size_t size)
+{
+	struct mapping_change c;
+	ssize_t n;
+	off_t end;
+
+	mapping_change_begin(&c, file);
+	n = write(file->fd, buf, size);
+	if (n < 0)
+		n = -errno;
+	if (c.store) {
+		end = lseek(file->fd, 0, SEEK_CUR);
+		mapping_wrote(&c, end < n ? -EAGAIN : n, buf, size, 0, (uint64_t)end);
+	}
+	mapping_change_end(&c);
+	return n;
 }
 
 static bool writable(const struct gofer_file *file)
@@ -246,25 +318,27 @@ ssize_t gofer_pwrite(struct gofer_file *file, const void *buf, size_t size, uint
 	uint64_t end;
 	ssize_t n;
 
-	if (file->fd >= 0) {
-		n = pwrite(file->fd, buf, size, (off_t)offset);
-		return n < 0 ? fail_path(-errno, "write", file->path) : n;
-	}
-	n = writable(file) ? handle_write(file, buf, size, offset, &end) : -EBADF;
+	if (file->fd < 0 && !writable(file))
+		return fail_path(-EBADF, "write", file->path);
+	if (mapping_holds(file, buf, size))
+		return mapping_bounce_write(file, buf, size, &offset);
+	n = handle_write(file, buf, size, offset, &end);
 	return n < 0 ? fail_path((int)n, "write", file->path) : n;
 }
 
 ssize_t gofer_write(struct gofer_file *file, const void *buf, size_t size)
 {
-	uint64_t end = 0;
+	uint64_t end;
 	ssize_t n;
 
-	if (file->fd >= 0) {
-		n = write(file->fd, buf, size);
-		return n < 0 ? fail_path(-errno, "write", file->path) : n;
-	}
-	if (!writable(file))
+	if (file->fd < 0 && !writable(file))
 		return fail_path(-EBADF, "write", file->path);
+	if (mapping_holds(file, buf, size))
+		return mapping_bounce_write(file, buf, size, NULL);
+	if (file->fd >= 0) {
+		n = native_write(file, buf, size);
+		return n < 0 ? fail_path((int)n, "write", file->path) : n;
+	}
 	pthread_mutex_lock(&file->lock);
 	n = handle_write(file, buf, size, file->offset, &end);
 	if (n > 0)
@@ -282,6 +356,9 @@ static off_t seek_hole(struct gofer_file *file, uint64_t offset, bool hole)
 	off_t found;
 	int r;
 
+	r = mapping_flush(file);
+	if (r < 0)
+		return r;
 	m.handle = file->handle;
 	m.offset = offset;
 	m.hole = hole;
@@ -345,33 +422,44 @@ off_t gofer_lseek(struct gofer_file *file, off_t offset, int whence)
 
 /* ---- what else is done to the contents ---- */
 
-int gofer_fsync(struct gofer_file *file, bool data_only)
+int mapping_below_sync(struct gofer_file *file, bool data_only)
 {
 	Gofer__SyncRequest m = GOFER__SYNC_REQUEST__INIT;
-	int r;
 
-	if (file->fd >= 0) {
-		r = (data_only ? fdatasync(file->fd) : fsync(file->fd)) < 0 ? -errno : 0;
-	} else {
-		m.handles = &file->handle;
-		m.n_handles = 1;
-		m.data_only = data_only;
-		r = handle_call_simple(file, RPC_TYPE_Sync, &m.base);
-	}
+	if (file->fd >= 0)
+		return (data_only ? fdatasync(file->fd) : fsync(file->fd)) < 0 ? -errno : 0;
+	m.handles = &file->handle;
+	m.n_handles = 1;
+	m.data_only = data_only;
+	return handle_call_simple(file, RPC_TYPE_Sync, &m.base);
+}
+
+int gofer_fsync(struct gofer_file *file, bool data_only)
+{
+	int r = mapping_flush(file);
+
+	if (r == 0)
+		r = mapping_below_sync(file, data_only);
 	return r < 0 ? fail_path(r, "fsync", file->path) : 0;
 }
 
 int gofer_fallocate(struct gofer_file *file, int mode, uint64_t offset, uint64_t length)
 {
 	Gofer__AllocateRequest m = GOFER__ALLOCATE_REQUEST__INIT;
-	bool keeps = mode & FALLOC_FL_KEEP_SIZE;
+	bool keeps = mode & FALLOC_FL_KEEP_SIZE, clears = mode & ~FALLOC_FL_KEEP_SIZE;
+	struct mapping_change mapped;
 	struct page_change change;
 	struct cache_op op;
 	uint64_t end;
 	int r;
 
+	/* It may begin, or end, beyond what the server takes. */
+	end = offset < INT64_MAX && length < INT64_MAX - offset ? offset + length : INT64_MAX;
 	if (file->fd >= 0) {
+		mapping_change_begin(&mapped, file);
 		r = fallocate(file->fd, mode, (off_t)offset, (off_t)length) < 0 ? -errno : 0;
+		mapping_changed(&mapped, r, clears ? offset : end, end, keeps ? 0 : end);
+		mapping_change_end(&mapped);
 		return r < 0 ? fail_path(r, "fallocate", file->path) : 0;
 	}
 	switch (mode) {
@@ -393,16 +481,17 @@ int gofer_fallocate(struct gofer_file *file, int mode, uint64_t offset, uint64_t
 	m.handle = file->handle;
 	m.offset = offset;
 	m.length = length;
-	/* It may begin, or end, beyond what the server takes. */
-	end = length < INT64_MAX - offset ? offset + length : INT64_MAX;
 	if (!writable(file))
 		return fail_path(-EBADF, "fallocate", file->path);
+	mapping_change_begin(&mapped, file);
 	data_begin(file, &op);
 	content_change_begin(file, &change, offset, end);
 	r = handle_call_simple(file, RPC_TYPE_Allocate, &m.base);
 	cache_end(&op);
 	content_change_end(file, &change, r < 0 || keeps ? PAGE_SIZE_UNKNOWN : PAGE_SIZE_AT_LEAST,
 			   end);
+	mapping_changed(&mapped, r, clears ? offset : end, end, keeps ? 0 : end);
+	mapping_change_end(&mapped);
 	return r < 0 ? fail_path(r, "fallocate", file->path) : 0;
 }
 
@@ -421,43 +510,62 @@ static ssize_t copy_through(struct gofer_file *in, uint64_t in_offset, struct go
 	return n > 0 ? gofer_pwrite(out, buf, (size_t)n, out_offset) : n;
 }
 
-ssize_t gofer_copy_file_range(struct gofer_file *in, uint64_t in_offset, struct gofer_file *out,
-			      uint64_t out_offset, size_t length)
+/* By the kernel, or the server; -EXDEV where neither has both. */
+static ssize_t copy_there(struct gofer_file *in, uint64_t in_offset, struct gofer_file *out,
+			  uint64_t out_offset, size_t length)
 {
 	Gofer__CopyRequest m = GOFER__COPY_REQUEST__INIT;
+	off_t from = (off_t)in_offset, to = (off_t)out_offset;
 	struct page_change change;
 	struct gofer_reply reply;
 	struct cache_op op;
-	ssize_t n = -EXDEV;
+	ssize_t n;
 	int r;
+
+	if (in->fd >= 0 && out->fd >= 0) {
+		n = copy_file_range(in->fd, &from, out->fd, &to, length, 0);
+		return n < 0 ? -errno : n;
+	}
+	if (!in->handle || !out->handle || in->mount->session != out->mount->session)
+		return -EXDEV;
+	m.source = in->handle;
+	m.source_offset = in_offset;
+	m.dest = out->handle;
+	m.dest_offset = out_offset;
+	m.length = length;
+	data_begin(out, &op);
+	content_change_begin(out, &change, out_offset,
+			     MIN(out_offset + m.length, (uint64_t)INT64_MAX));
+	r = handle_call(in, RPC_TYPE_Copy, &m.base, &reply);
+	cache_end(&op);
+	n = r;
+	if (r == 0) {
+		n = (ssize_t)((Gofer__CopyReply *)reply.message)->count;
+		gofer_reply_free(&reply);
+	}
+	content_change_end(out, &change, r < 0 ? PAGE_SIZE_UNKNOWN : PAGE_SIZE_AT_LEAST,
+			   n > 0 ? out_offset + (uint64_t)n : 0);
+	return n;
+}
+
+ssize_t gofer_copy_file_range(struct gofer_file *in, uint64_t in_offset, struct gofer_file *out,
+			      uint64_t out_offset, size_t length)
+{
+	struct mapping_change mapped;
+	uint64_t end;
+	ssize_t n;
 
 	if (in_offset > INT64_MAX || out_offset > INT64_MAX)
 		return fail_path(-EINVAL, "copy", in->path);
-	if (in->fd >= 0 && out->fd >= 0) {
-		off_t from = (off_t)in_offset, to = (off_t)out_offset;
-
-		n = copy_file_range(in->fd, &from, out->fd, &to, length, 0);
-		if (n < 0)
-			n = -errno;
-	} else if (in->handle && out->handle && in->mount->session == out->mount->session) {
-		m.source = in->handle;
-		m.source_offset = in_offset;
-		m.dest = out->handle;
-		m.dest_offset = out_offset;
-		m.length = MIN(length, (size_t)0x7ffff000);
-		data_begin(out, &op);
-		content_change_begin(out, &change, out_offset,
-				     MIN(out_offset + m.length, (uint64_t)INT64_MAX));
-		r = handle_call(in, RPC_TYPE_Copy, &m.base, &reply);
-		cache_end(&op);
-		n = r;
-		if (r == 0) {
-			n = (ssize_t)((Gofer__CopyReply *)reply.message)->count;
-			gofer_reply_free(&reply);
-		}
-		content_change_end(out, &change, r < 0 ? PAGE_SIZE_UNKNOWN : PAGE_SIZE_AT_LEAST,
-				   n > 0 ? out_offset + (uint64_t)n : 0);
-	}
+	length = MIN(length, (size_t)0x7ffff000);
+	n = mapping_flush(in);
+	if (n < 0)
+		return fail_path((int)n, "copy", in->path);
+	mapping_change_begin(&mapped, out);
+	n = copy_there(in, in_offset, out, out_offset, length);
+	end = out_offset + (n < 0 ? length : (uint64_t)n);
+	mapping_changed(&mapped, n < 0 ? (int)n : 0, out_offset, end, n > 0 ? end : 0);
+	mapping_change_end(&mapped);
 	if (n == -EXDEV || n == -EOPNOTSUPP || n == -ENOSYS)
 		return copy_through(in, in_offset, out, out_offset, length);
 	return n < 0 ? fail_path((int)n, "copy", in->path) : n;

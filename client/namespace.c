@@ -275,7 +275,7 @@ int gofer_umount(struct gofer_namespace *ns, const char *path)
 	m = mount_at(table, path, strlen(path));
 	if (!m) {
 		r = -EINVAL;
-	} else if (at == m || mounts_below(table, m->path, m->len)) {
+	} else if (at == m || atomic_load(&m->mappings) || mounts_below(table, m->path, m->len)) {
 		r = -EBUSY;
 	} else {
 		for (size_t i = 0; i < table->n_mounts; i++)

@@ -37,6 +37,7 @@ enum {
 
 struct mount {
 	_Atomic unsigned refs;
+	_Atomic unsigned mappings;     /* of its files */
 	struct gofer_session *session; /* NULL: foreign */
 	uint32_t fs_id, follow;
 	bool read_only, donate;

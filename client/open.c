@@ -148,6 +148,7 @@ static int file_new(struct lookup *l, uint32_t wire, int flags, struct found *fo
 	file = calloc(1, sizeof(*file) + len + 1);
 	if (!file)
 		return -ENOMEM;
+	atomic_init(&file->refs, 1);
 	memcpy(file->path, path, len);
 	file->path[len] = '\0';
 	file->ns = l->ns;
@@ -451,10 +452,16 @@ static void detach_pages(struct gofer_file *file)
 	pages_close(s->pages, file->pages);
 }
 
-int gofer_close(struct gofer_file *file)
+struct gofer_file *file_ref(struct gofer_file *file)
 {
-	if (!file)
-		return 0;
+	atomic_fetch_add_explicit(&file->refs, 1, memory_order_relaxed);
+	return file;
+}
+
+void file_unref(struct gofer_file *file)
+{
+	if (atomic_fetch_sub_explicit(&file->refs, 1, memory_order_acq_rel) > 1)
+		return;
 	detach_pages(file);
 	fd_close(file->fd);
 	if (file->native)
@@ -465,6 +472,12 @@ int gofer_close(struct gofer_file *file)
 	pthread_mutex_destroy(&file->lock);
 	pthread_mutex_destroy(&file->ahead_lock);
 	free(file);
+}
+
+int gofer_close(struct gofer_file *file)
+{
+	if (file)
+		file_unref(file);
 	return 0;
 }
 
@@ -523,17 +536,19 @@ static int reopen(struct gofer_file *file, uint64_t *ret_handle)
 
 int file_path(struct gofer_file *file, Gofer__Path *ret_path)
 {
-	uint64_t handle;
+	/* Without the lock: whoever fills a mapping of the file may be waited for by one who has it. */
+	uint64_t handle = __atomic_load_n(&file->handle, __ATOMIC_ACQUIRE);
 	int r = 0;
 
-	pthread_mutex_lock(&file->lock);
-	handle = file->handle;
 	if (!handle) {
-		r = reopen(file, &handle);
+		pthread_mutex_lock(&file->lock);
+		handle = file->handle;
+		if (!handle)
+			r = reopen(file, &handle);
 		if (r == 0)
-			file->handle = handle;
+			__atomic_store_n(&file->handle, handle, __ATOMIC_RELEASE);
+		pthread_mutex_unlock(&file->lock);
 	}
-	pthread_mutex_unlock(&file->lock);
 	if (r < 0)
 		return r;
 	place(file, handle, ret_path);

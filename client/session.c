@@ -9,6 +9,7 @@
 
 #include "client/cache/cache.h"
 #include "client/cache/pages.h"
+#include "client/mapping.h"
 #include "client/session.h"
 
 int session_check(struct gofer_session *s)
@@ -136,6 +137,7 @@ static void session_free(struct gofer_session *s)
 	cache_free(s->cache);
 	cache_free(s->watched);
 	pages_free(s->pages);
+	mapper_free(s->mapper, true);
 	if (s->alive)
 		munmap((void *)s->alive, sizeof(uint32_t));
 	pthread_mutex_destroy(&s->lock);
@@ -159,7 +161,8 @@ static int session_alloc(const char *server, uint64_t timeout, struct gofer_sess
 	pthread_mutex_init(&s->lock, NULL);
 	s->server = strdup(server);
 	s->rx = malloc(FRAME_MAX_PACKET);
-	if (!s->server || !s->rx)
+	s->mapper = mapper_new(s);
+	if (!s->server || !s->rx || !s->mapper)
 		return -ENOMEM;
 	/* One page that the kernel zeroes in a child: asking costs a load, where getpid(2) is a
 	 * system call. */
@@ -274,6 +277,8 @@ void gofer_session_close(struct gofer_session *s)
 	/* In a forked child the lock may be anybody's, and the connection is the parent's: only
 	 * memory is freed. */
 	if (*s->alive == 1) {
+		mapper_free(s->mapper, false);
+		s->mapper = NULL;
 		pthread_mutex_lock(&s->lock);
 		if (!s->dead && session_flush_out(s) == 0)
 			(void)session_flush_closes(s);

@@ -49,6 +49,7 @@ enum {
 struct cache;
 struct pages;
 struct channel;
+struct mapper;
 
 #define TAG_CLOSE UINT32_C(0xfffffffe) /* of frames without a reply */
 
@@ -143,6 +144,7 @@ struct gofer_session {
 	 * what is watched. */
 	struct cache *_Atomic cache, *_Atomic watched;
 	struct pages *_Atomic pages; /* contents, with `cache` */
+	struct mapper *mapper;
 
 	uint8_t *rx; /* the leader's */
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "client/file.h"
+#include "client/mapping.h"
 
 /* ---- reading ---- */
 
@@ -113,8 +113,10 @@ static int read_large(struct gofer_namespace *ns, const char *path, void **ret_d
 int gofer_read_file(struct gofer_namespace *ns, const char *path, void **ret_data, size_t *ret_size,
 		    struct stat *ret_st)
 {
-	int r = read_inline(ns, path, ret_data, ret_size, ret_st);
+	int r = mapping_flush_namespace(ns);
 
+	if (r == 0)
+		r = read_inline(ns, path, ret_data, ret_size, ret_st);
 	if (r == 1)
 		r = read_large(ns, path, ret_data, ret_size, ret_st);
 	return r < 0 ? fail_path(r, "read", path) : 0;
@@ -236,8 +238,16 @@ static int write_large(struct gofer_namespace *ns, const char *path, const void 
 int gofer_write_file(struct gofer_namespace *ns, const char *path, const void *data, size_t size,
 		     mode_t mode, int flags)
 {
+	_cleanup_free_ void *copy = NULL;
 	int r = -EINVAL;
 
+	/* Of memory that may be touched here only. */
+	if (mapping_holds_in(ns, data, size)) {
+		copy = malloc(size);
+		if (!copy)
+			return fail_path(-ENOMEM, "write", path);
+		data = memcpy(copy, data, size);
+	}
 	if (!(flags & ~(GOFER_WRITE_ATOMIC | GOFER_WRITE_EXCLUSIVE | GOFER_WRITE_SYNC)))
 		r = write_inline(ns, path, data, size, mode, flags);
 	if (r == LOOKUP_TOO_LARGE)
