@@ -16,7 +16,7 @@ MAKEFLAGS += -j$(shell nproc)
 endif
 
 # Quiet where pkg-config or the libraries are still missing: targets that install them run make again afterwards.
-PKGS := libprotobuf-c libevent libseccomp libcap-ng jansson
+PKGS := libprotobuf-c libevent libseccomp libcap-ng jansson libedit
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
 LIB_PKG_LIBS := $(shell pkg-config --libs libprotobuf-c 2>/dev/null)

@@ -143,7 +143,7 @@ static double parse_seconds(struct cli *c, const char *text)
 	return value;
 }
 
-static void parse(struct bench *b, int argc, char **argv)
+static int parse(struct bench *b, int argc, char **argv)
 {
 	struct cli *c = b->c;
 	bool timed = false;
@@ -171,9 +171,9 @@ static void parse(struct bench *b, int argc, char **argv)
 			b->seconds = parse_seconds(c, c->optarg);
 			timed = true;
 		}
-	cli_need_operands(c, 0, 1);
 	if (!timed)
 		b->seconds = b->quick ? 0.01 : 0.5;
+	return cli_need_operands(c, 0, 1);
 }
 
 /* The server that the operand, the option or the environment names; else a private one. */
@@ -185,16 +185,17 @@ static int find_server(struct bench *b)
 
 	if (c->argc || (named && *named)) {
 		if (b->dir)
-			cli_no_usage(c, "--dir is of a private server, and another is named");
-		cli_connect(c);
-		return 0;
+			return cli_no_usage(c,
+					    "--dir is of a private server, and another is named");
+		return cli_connect(c);
 	}
 	if (b->native_dir)
-		cli_no_usage(c, "--native needs NAME:/path: which directory of a server is it?");
+		return cli_no_usage(
+			c, "--native needs NAME:/path: which directory of a server is it?");
 	r = bench_server_start(b);
 	if (r == 0) {
 		c->server = b->address;
-		cli_connect(c);
+		r = cli_connect(c);
 	}
 	return r;
 }
@@ -280,13 +281,14 @@ static int run(int argc, char **argv)
 	bool list;
 	int status;
 
-	parse(&b, argc, argv);
+	if (parse(&b, argc, argv) < 0)
+		return cli_end(&c);
 	b.block = cli_alloc(BENCH_MEGABYTE);
 	list = b.pass == PASS_LIST;
 	run_groups(&b, list ? PASS_LIST : PASS_COUNT);
 	if (!b.n_rows)
 		cli_no_usage(&c, "--only: no row is called '%s'; see --list", b.only);
-	if (!list && measure(&b) < 0)
+	if (!list && !c.over && measure(&b) < 0 && !c.over)
 		c.status = CLI_FAILED;
 	process_set_deinit(&b.processes);
 	status = cli_end(&c);
@@ -301,4 +303,4 @@ static int run(int argc, char **argv)
 	return status;
 }
 
-const struct verb verb_bench = { "bench", "measure what calls through a server cost", run };
+const struct verb verb_bench = { "bench", "measure what calls through a server cost", run, &spec };

@@ -50,6 +50,10 @@ void cli_begin(struct cli *c, const struct cli_spec *spec, int argc, char **argv
 
 	*c = (struct cli){ .spec = spec, .argc = argc, .argv = argv, .timeout_ms = 30000 };
 	c->tty = isatty(STDOUT_FILENO);
+	if (cli_host && cli_host->c != c) {
+		c->timeout_ms = cli_host->c->timeout_ms;
+		c->json = cli_host->c->json;
+	}
 	c->long_options = cli_alloc((n + 1) * sizeof(*c->long_options));
 	letters = c->short_options = cli_alloc(2 * n + 2);
 	*letters++ = ':';
@@ -92,13 +96,13 @@ void cli_help(const struct cli_spec *spec, FILE *out)
 	const char *line = spec->usage;
 	const char *lead = "usage:";
 
-	while (*line) {
+	do {
 		size_t n = strcspn(line, "\n");
 
 		fprintf(out, "%s gofer %s%s%.*s\n", lead, spec->verb, n ? " " : "", (int)n, line);
 		lead = "      ";
 		line += n + (line[n] == '\n');
-	}
+	} while (*line);
 	fprintf(out, "\n%s\n", spec->about);
 	if (count(spec->options)) {
 		fprintf(out, "\nOptions:\n");
@@ -114,16 +118,26 @@ void cli_help(const struct cli_spec *spec, FILE *out)
 		"\nExit status: 0 if all went well, 1 if anything failed, 2 for wrong usage.\n");
 }
 
-void cli_no_usage(struct cli *c, const char *format, ...)
+int cli_no_usage(struct cli *c, const char *format, ...)
 {
 	va_list ap;
 
+	if (c->over)
+		return -EINVAL;
 	fprintf(stderr, "gofer: %s: ", c->spec->verb);
 	va_start(ap, format);
 	vfprintf(stderr, format, ap);
 	va_end(ap);
 	fprintf(stderr, "; see 'gofer %s --help'\n", c->spec->verb);
-	exit(CLI_USAGE);
+	c->status = CLI_USAGE;
+	c->over = true;
+	return -EINVAL;
+}
+
+static uint64_t no_number(struct cli *c, const char *what, const char *text, const char *why)
+{
+	cli_no_usage(c, "%s: '%s' is %s", what, text, why);
+	return 0;
 }
 
 uint64_t cli_number(struct cli *c, const char *what, const char *text, bool suffix)
@@ -136,7 +150,7 @@ uint64_t cli_number(struct cli *c, const char *what, const char *text, bool suff
 	errno = 0;
 	value = strtoull(text, &end, 10);
 	if (errno || end == text || *text == '-' || *text == '+')
-		cli_no_usage(c, "%s: '%s' is not a number", what, text);
+		return no_number(c, what, text, "not a number");
 	if (suffix && *end) {
 		const char *at = strchr(letters, *end & ~0x20);
 
@@ -155,9 +169,9 @@ uint64_t cli_number(struct cli *c, const char *what, const char *text, bool suff
 		}
 	}
 	if (*end)
-		cli_no_usage(c, "%s: '%s' is not a number", what, text);
+		return no_number(c, what, text, "not a number");
 	if (__builtin_mul_overflow((uint64_t)value, unit, &unit) || unit > INT64_MAX)
-		cli_no_usage(c, "%s: '%s' is too large", what, text);
+		return no_number(c, what, text, "too large");
 	return unit;
 }
 
@@ -183,6 +197,12 @@ static void take_interop(struct cli *c, const char *arg)
 
 static void take(struct cli *c, int key, const char *arg)
 {
+	if (cli_host && (key == KEY_SERVER || key == KEY_TIMEOUT || key == KEY_INTEROP ||
+			 key == KEY_CHANNELS)) {
+		cli_no_usage(c, "--server, --timeout, --interop and --channels are options of "
+				"gofer shell itself here");
+		return;
+	}
 	switch (key) {
 	case KEY_SERVER:
 		c->server = arg;
@@ -214,13 +234,13 @@ static void take(struct cli *c, int key, const char *arg)
 	}
 	default:
 		cli_help(c->spec, stdout);
-		exit(CLI_OK);
+		c->over = true;
 	}
 }
 
 int cli_next(struct cli *c)
 {
-	for (;;) {
+	while (!c->over) {
 		int key = getopt_long(c->argc, c->argv, c->short_options, c->long_options, NULL);
 
 		switch (key) {
@@ -232,10 +252,12 @@ int cli_next(struct cli *c)
 			if (optopt && optopt < CLI_LONG)
 				cli_no_usage(c, "unknown option -%c", optopt);
 			cli_no_usage(c, "unknown or ambiguous option %s", c->argv[optind - 1]);
+			break;
 		case ':':
 			if (optopt && optopt < CLI_LONG)
 				cli_no_usage(c, "option -%c needs a value", optopt);
 			cli_no_usage(c, "option %s needs a value", c->argv[optind - 1]);
+			break;
 		default:
 			if (key < KEY_HELP) {
 				c->optarg = optarg;
@@ -244,6 +266,7 @@ int cli_next(struct cli *c)
 			take(c, key, optarg);
 		}
 	}
+	return -1;
 }
 
 bool cli_take_global(struct cli *c, int argc, char **argv, int *at)
@@ -262,9 +285,10 @@ bool cli_take_global(struct cli *c, int argc, char **argv, int *at)
 		} else if (!text[2 + n] && !o->arg) {
 			take(c, o->key, NULL);
 		} else if (!text[2 + n]) {
-			if (*at + 1 >= argc)
+			if (*at + 1 < argc)
+				take(c, o->key, argv[++*at]);
+			else
 				cli_no_usage(c, "option %s needs a value", text);
-			take(c, o->key, argv[++*at]);
 		} else {
 			continue;
 		}
@@ -274,10 +298,13 @@ bool cli_take_global(struct cli *c, int argc, char **argv, int *at)
 	return false;
 }
 
-void cli_need_operands(struct cli *c, int min, int max)
+int cli_need_operands(struct cli *c, int min, int max)
 {
+	if (c->over)
+		return -EINVAL;
 	if (c->argc < min)
-		cli_no_usage(c, c->argc ? "one more operand is needed" : "no operand given");
+		return cli_no_usage(c, c->argc ? "one more operand is needed" : "no operand given");
 	if (max >= 0 && c->argc > max)
-		cli_no_usage(c, "extra operand '%s'", c->argv[max]);
+		return cli_no_usage(c, "extra operand '%s'", c->argv[max]);
+	return 0;
 }

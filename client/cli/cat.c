@@ -2,7 +2,7 @@
  * cat.c - gofer cat: contents of files to standard output. A small file is one RPC; a larger one is
  * opened, and read natively where its descriptor was donated.
  */
-#include "client/cli/cli.h"
+#include "client/cli/pipeline.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -22,7 +22,7 @@ static int write_all(const char *data, size_t size)
 	while (size > 0) {
 		ssize_t n = write(STDOUT_FILENO, data, size);
 
-		if (n < 0 && errno == EINTR)
+		if (n < 0 && errno == EINTR && !pipe_signal)
 			continue;
 		if (n < 0)
 			return -errno;
@@ -33,18 +33,18 @@ static int write_all(const char *data, size_t size)
 }
 
 /* *ret_output: the error is standard output's. */
-static int cat_large(struct gofer_namespace *ns, const char *path, bool *ret_output)
+static int cat_large(struct cli *c, struct gofer_namespace *ns, const char *path, bool *ret_output)
 {
 	_cleanup_free_ char *buf = cli_alloc(CHUNK);
 	struct gofer_file *file;
 	uint64_t at = 0;
-	ssize_t n;
+	ssize_t n = 0;
 	int r;
 
 	r = gofer_open(ns, path, O_RDONLY, 0, &file);
 	if (r < 0)
 		return r;
-	while ((n = gofer_pread(file, buf, CHUNK, at)) > 0) {
+	while (!cli_stops(c) && (n = gofer_pread(file, buf, CHUNK, at)) > 0) {
 		at += (uint64_t)n;
 		r = write_all(buf, (size_t)n);
 		if (r < 0) {
@@ -86,11 +86,30 @@ static int cat_small(struct cli *c, struct cli_path *p, bool *ret_output)
 	return r;
 }
 
+/* The same where the session remembers small files: what was read before takes no request. */
+static int cat_known(struct cli *c, struct cli_path *p, bool *ret_output)
+{
+	_cleanup_free_ void *data = NULL;
+	struct stat st;
+	size_t size;
+	int r = gofer_stat(p->ns, p->path, 0, &st);
+
+	if (r < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size > c->limits.inline_limit)
+		return MIN(r, 0);
+	r = gofer_read_file(p->ns, p->path, &data, &size, NULL);
+	if (r < 0)
+		return r;
+	r = write_all(data, size);
+	*ret_output = r < 0;
+	return r < 0 ? r : 1;
+}
+
 static int cat_one(struct cli *c, struct cli_path *p, bool *ret_output)
 {
-	int r = cat_small(c, p, ret_output);
+	int r = c->interop == GOFER_INTEROP_SHARED ? cat_small(c, p, ret_output)
+						   : cat_known(c, p, ret_output);
 
-	return r == 0 ? cat_large(p->ns, p->path, ret_output) : MIN(r, 0);
+	return r == 0 ? cat_large(c, p->ns, p->path, ret_output) : MIN(r, 0);
 }
 
 static int run(int argc, char **argv)
@@ -100,9 +119,11 @@ static int run(int argc, char **argv)
 	cli_begin(&c, &spec, argc, argv);
 	while (cli_next(&c) >= 0)
 		;
-	cli_need_operands(&c, 1, -1);
-	cli_connect(&c);
-	for (int i = 0; i < c.argc; i++) {
+	if (cli_need_operands(&c, 1, -1) < 0 || cli_connect(&c) < 0)
+		return cli_end(&c);
+	/* What verbs before it printed comes first. */
+	fflush(stdout);
+	for (int i = 0; i < c.argc && !cli_stops(&c); i++) {
 		_cleanup_path_ struct cli_path p = { 0 };
 		bool output = false;
 		int r;
@@ -120,4 +141,4 @@ static int run(int argc, char **argv)
 	return cli_end(&c);
 }
 
-const struct verb verb_cat = { "cat", "write contents to standard output", run };
+const struct verb verb_cat = { "cat", "write contents to standard output", run, &spec };

@@ -54,7 +54,7 @@ static void change(struct change *ch, const char *path, const struct stat *st, b
 	r = cli_list_read(ch->v->ns, path, 0, &l);
 	if (r < 0)
 		cli_path_error(ch->c, r, "list", ch->v, path);
-	for (size_t i = 0; i < l.n; i++) {
+	for (size_t i = 0; i < l.n && !cli_stops(ch->c); i++) {
 		_cleanup_free_ char *below = cli_join(path, l.entries[i].name);
 
 		if (l.entries[i].has_stat)
@@ -66,8 +66,9 @@ static int change_all(struct change *ch)
 {
 	struct cli *c = ch->c;
 
-	cli_connect(c);
-	for (int i = 1; i < c->argc; i++) {
+	if (cli_connect(c) < 0)
+		return cli_end(c);
+	for (int i = 1; i < c->argc && !cli_stops(c); i++) {
 		_cleanup_path_ struct cli_path p = { 0 };
 		struct stat st = { .st_mode = S_IFREG };
 		int r = 0;
@@ -112,7 +113,8 @@ static int run_chmod(int argc, char **argv)
 		ch.verbose |= key == 'v';
 		ch.quiet |= key == 'f';
 	}
-	cli_need_operands(&c, 2, -1);
+	if (cli_need_operands(&c, 2, -1) < 0)
+		return cli_end(&c);
 	ch.mode = c.argv[0];
 	ch.mask = umask(0);
 	umask(ch.mask);
@@ -149,11 +151,12 @@ static int run_chown(int argc, char **argv)
 		ch.verbose |= key == 'v';
 		ch.quiet |= key == 'f';
 	}
-	cli_need_operands(&c, 2, -1);
+	if (cli_need_operands(&c, 2, -1) < 0)
+		return cli_end(&c);
 	if (cli_owner_parse(c.argv[0], &ch.uid, &ch.gid) < 0)
 		cli_no_usage(&c, "'%s' is no user and group", c.argv[0]);
 	return change_all(&ch);
 }
 
-const struct verb verb_chmod = { "chmod", "change permissions", run_chmod };
-const struct verb verb_chown = { "chown", "change owners", run_chown };
+const struct verb verb_chmod = { "chmod", "change permissions", run_chmod, &chmod_spec };
+const struct verb verb_chown = { "chown", "change owners", run_chown, &chown_spec };

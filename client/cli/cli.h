@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -57,17 +58,31 @@ struct cli {
 	bool watch;
 	bool json, stats;
 	bool tty; /* stdout is a terminal */
+	bool over; /* the verb is to end: wrong usage, help, a server that is gone (in gofer shell) */
 	int status;
 
 	struct gofer_session *session;
 	struct gofer_session_limits limits;
 	struct cli_volume *volumes;
 	size_t n_volumes;
+	struct gofer_stats before; /* what the session had done when the verb began */
 
 	const char *optarg;
 	struct option *long_options; /* built once by cli_begin() */
 	char *short_options;
 };
+
+/*
+ * Verbs that run one after the other in gofer shell share its session, and paths that name no volume start at its current directory.
+ * They are what they are on a command line otherwise.
+ */
+struct cli_host {
+	struct cli *c; /* the shell's own, with the session */
+	char *volume; /* the current directory: NULL, or a volume's name and an absolute path in it */
+	char *directory;
+};
+extern struct cli_host *cli_host;         /* NULL outside of the shell */
+extern volatile sig_atomic_t cli_host_fd; /* its connection, for handlers of signals; -1 without */
 
 /* A parsed operand. */
 struct cli_path {
@@ -93,18 +108,24 @@ int cli_next(struct cli *c);
  * (find). */
 bool cli_take_global(struct cli *c, int argc, char **argv, int *at);
 void cli_help(const struct cli_spec *spec, FILE *out);
-void cli_no_usage(struct cli *c, const char *format, ...) _printf_(2, 3) __attribute__((noreturn));
-void cli_need_operands(struct cli *c, int min, int max);
-/* A decimal number, with K, M, G, T (powers of 1024; KB, MB ... of 1000) where `suffix`. Ends the
- * program where it is none. */
+/* Wrong usage: says so, once for a verb. No more options are read after that, and no session is had. Returns -EINVAL. */
+int cli_no_usage(struct cli *c, const char *format, ...) _printf_(2, 3);
+/* 0, or negative where the verb is over: cli_end() is next. */
+int cli_need_operands(struct cli *c, int min, int max) _must_check_;
+/* A decimal number, with K, M, G, T (powers of 1024; KB, MB ... of 1000) where `suffix`. Wrong usage, and 0, where it is none. */
 uint64_t cli_number(struct cli *c, const char *what, const char *text, bool suffix);
 extern const struct cli_option cli_global_options[];
 
 /* ---- connection (connect.c) ---- */
-void cli_connect(struct cli *c);
+/* 0, or negative where the verb is over: cli_end() is next. */
+int cli_connect(struct cli *c) _must_check_;
 /* Another session with the server that cli_connect() found. */
 int cli_open_session(struct cli *c, struct gofer_session **ret_session);
 struct cli_volume *cli_find_volume(struct cli *c, const char *name, size_t len);
+/* In gofer shell, an operand that is missing is the current directory. After cli_next(). */
+void cli_default_operand(struct cli *c);
+/* Whether the verb is to end: it is over, or a signal has come that is caught. Loops ask. */
+bool cli_stops(const struct cli *c);
 /* Splits NAME:/path; prints what is wrong with it and returns -EINVAL. */
 int cli_split(struct cli *c, const char *text, struct cli_path *ret_path);
 /* Whether `text` looks like NAME:..., whatever the server offers. */
@@ -114,15 +135,15 @@ int cli_end(struct cli *c);
 
 /* ---- messages: one line on stderr per error, names escaped (connect.c) ---- */
 void cli_error(struct cli *c, int error, const char *what, const char *where);
-/* The same with the text `volume:path`. Ends the program when the server is gone: every further
- * call would fail as well. */
+/* The same with the text `volume:path`. When the server is gone the verb is over, by cli_exit(). */
 void cli_path_error(struct cli *c, int error, const char *what, const struct cli_volume *v,
 		    const char *path);
 void cli_warn(struct cli *c, const char *format, ...) _printf_(2, 3);
 bool cli_is_fatal(int error);
 /* Called before the program ends early (signals aside): what must not stay behind. */
 extern void (*cli_on_exit)(void);
-void cli_exit(struct cli *c) __attribute__((noreturn));
+/* Ends the program; in gofer shell only the verb: every further call fails at once, and nothing more is said. */
+void cli_exit(struct cli *c);
 
 /* ---- output (output.c) ---- */
 /* A name for stdout: raw into a pipe, control characters and broken UTF-8 as \xNN on a terminal. */
@@ -178,6 +199,8 @@ int cli_list_read(struct gofer_namespace *ns, const char *path, int flags,
 		  struct cli_list *ret_list);
 int cli_list_add(struct cli_list *l, const char *name, const struct stat *st, const char *target);
 void cli_list_sort(struct cli_list *l);
+/* The length without slashes and "/." at the end: what cli_join() begins with. */
+size_t cli_trimmed(const char *path);
 /* dir + "/" + name; malloc'ed, ends the program without memory. */
 char *cli_join(const char *dir, const char *name);
 /* The last component, "" for the root. malloc'ed. */

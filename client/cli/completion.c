@@ -28,11 +28,14 @@ static int run(int argc, char **argv)
 	cli_begin(&c, &spec, argc, argv);
 	while (cli_next(&c) >= 0)
 		;
-	cli_need_operands(&c, 1, 1);
+	if (cli_need_operands(&c, 1, 1) < 0)
+		return cli_end(&c);
 	if (strcmp(c.argv[0], "bash") != 0)
 		cli_no_usage(&c, "there is a script for bash only");
-	fwrite(completion_begin, 1, (size_t)(completion_end - completion_begin), stdout);
+	else
+		fwrite(completion_begin, 1, (size_t)(completion_end - completion_begin), stdout);
 	return cli_end(&c);
 }
 
-const struct verb verb_completion = { "completion", "print the shell completion script", run };
+const struct verb verb_completion = { "completion", "print the shell completion script", run,
+				      &spec };

@@ -6,14 +6,17 @@
  * absolute target leads to that path inside its own volume (as in a chroot), and no link leads from
  * one volume into another.
  */
-#include "client/cli/cli.h"
+#include "client/cli/pipeline.h"
 
 #include <stdarg.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "common/path.h"
 
 void (*cli_on_exit)(void);
+struct cli_host *cli_host;
+volatile sig_atomic_t cli_host_fd = -1;
 
 void cli_path_deinit(struct cli_path *p)
 {
@@ -42,16 +45,55 @@ int cli_open_session(struct cli *c, struct gofer_session **ret_session)
 	return gofer_session_open(c->address, &options, ret_session);
 }
 
-void cli_connect(struct cli *c)
+static int open_volumes(struct cli *c)
 {
 	const struct gofer_mount_options mount = { .interop = c->interop, .watch = c->watch };
+	struct gofer_filesystem fs;
+
+	for (size_t i = 0; gofer_session_filesystem(c->session, i, &fs) == 0; i++) {
+		struct cli_volume *grown = reallocarray(c->volumes, i + 1, sizeof(*grown));
+		int r;
+
+		if (!grown)
+			abort();
+		c->volumes = grown;
+		grown[i] = (struct cli_volume){ .name = cli_strdup(fs.name),
+						.fs_id = fs.fs_id,
+						.read_only = fs.read_only,
+						.delegate = fs.delegate };
+		c->n_volumes = i + 1;
+		r = gofer_namespace_new(&grown[i].ns);
+		if (r == 0)
+			r = gofer_mount(grown[i].ns, c->session, fs.fs_id, "/", &mount);
+		if (r < 0) {
+			cli_error(c, r, "use volume", fs.name);
+			return r;
+		}
+		/* Verbs apply the caller's umask themselves where coreutils would. */
+		gofer_umask(grown[i].ns, 0);
+	}
+	return 0;
+}
+
+static void close_session(struct cli *c)
+{
+	for (size_t i = 0; i < c->n_volumes; i++) {
+		gofer_namespace_free(c->volumes[i].ns);
+		free(c->volumes[i].name);
+	}
+	free(c->volumes);
+	c->volumes = NULL;
+	c->n_volumes = 0;
+	gofer_session_close(TAKE_PTR(c->session));
+	free(TAKE_PTR(c->address));
+}
+
+static int open_session(struct cli *c)
+{
 	char fallback[4096];
 	const char *server = c->server;
-	struct gofer_filesystem fs;
 	int r;
 
-	if (c->session)
-		return;
 	if (!server || !*server)
 		server = getenv("GOFER_SERVER");
 	if (!server || !*server) {
@@ -74,30 +116,79 @@ void cli_connect(struct cli *c)
 			local ? " (start one with 'gofer serve', or name it with --server or "
 				"GOFER_SERVER)"
 			      : "");
-		exit(CLI_FAILED);
+		free(TAKE_PTR(c->address));
+		c->status = CLI_FAILED;
+		return r;
 	}
 	gofer_session_get_limits(c->session, &c->limits);
-	for (size_t i = 0; gofer_session_filesystem(c->session, i, &fs) == 0; i++) {
-		struct cli_volume *grown = reallocarray(c->volumes, i + 1, sizeof(*grown));
+	r = open_volumes(c);
+	if (r < 0)
+		close_session(c);
+	return r;
+}
 
-		if (!grown)
-			abort();
-		c->volumes = grown;
-		grown[i] = (struct cli_volume){ .name = cli_strdup(fs.name),
-						.fs_id = fs.fs_id,
-						.read_only = fs.read_only,
-						.delegate = fs.delegate };
-		c->n_volumes = i + 1;
-		r = gofer_namespace_new(&grown[i].ns);
-		if (r == 0)
-			r = gofer_mount(grown[i].ns, c->session, fs.fs_id, "/", &mount);
-		if (r < 0) {
-			cli_error(c, r, "use volume", fs.name);
-			cli_exit(c);
-		}
-		/* Verbs apply the caller's umask themselves where coreutils would. */
-		gofer_umask(grown[i].ns, 0);
+/* The shell's session, or a new one where the server of the last has gone. */
+static int borrow_session(struct cli *c)
+{
+	struct cli *host = cli_host->c;
+
+	if (host->session && gofer_session_status(host->session) < 0) {
+		cli_host_fd = -1;
+		close_session(host);
 	}
+	if (!host->session) {
+		const struct cli_spec *spec = host->spec;
+		int r;
+
+		host->spec = c->spec;
+		r = open_session(host);
+		host->spec = spec;
+		cli_host_fd = r < 0 ? -1 : gofer_session_fd(host->session);
+		if (r < 0) {
+			/* The verb's failure, not the shell's. */
+			host->status = CLI_OK;
+			c->status = CLI_FAILED;
+			return r;
+		}
+	}
+	c->session = host->session;
+	c->limits = host->limits;
+	c->volumes = host->volumes;
+	c->n_volumes = host->n_volumes;
+	c->channels = host->channels;
+	c->interop = host->interop;
+	c->watch = host->watch;
+	gofer_session_get_stats(c->session, &c->before);
+	return 0;
+}
+
+int cli_connect(struct cli *c)
+{
+	int r;
+
+	if (c->over)
+		return -EINVAL;
+	if (c->session)
+		return 0;
+	r = cli_host && cli_host->c != c ? borrow_session(c) : open_session(c);
+	c->over = r < 0;
+	return r;
+}
+
+void cli_default_operand(struct cli *c)
+{
+	static char dot[] = ".";
+	static char *operand[] = { dot, NULL };
+
+	if (c->argc > 0 || !cli_host || !cli_host->volume)
+		return;
+	c->argc = 1;
+	c->argv = operand;
+}
+
+bool cli_stops(const struct cli *c)
+{
+	return c->over || pipe_signal;
 }
 
 struct cli_volume *cli_find_volume(struct cli *c, const char *name, size_t len)
@@ -127,6 +218,19 @@ static void list_volumes(struct cli *c)
 				    sizeof(shown)));
 }
 
+/* A path that names no volume, in the shell's current one. */
+static char *from_directory(const char *text)
+{
+	const char *dir = cli_host->directory;
+	char *path;
+
+	if (*text == '/')
+		return cli_strdup(text);
+	if (asprintf(&path, "%s/%s", strcmp(dir, "/") == 0 ? "" : dir, text) < 0)
+		abort();
+	return path;
+}
+
 int cli_split(struct cli *c, const char *text, struct cli_path *ret_path)
 {
 	const char *colon = cli_is_remote(text) ? strchr(text, ':') : NULL;
@@ -134,6 +238,15 @@ int cli_split(struct cli *c, const char *text, struct cli_path *ret_path)
 	char shown[8192];
 	char *path;
 
+	if (!colon && *text && cli_host && cli_host->volume) {
+		v = cli_find_volume(c, cli_host->volume, strlen(cli_host->volume));
+		if (v) {
+			*ret_path = (struct cli_path){
+				.text = text, .volume = v, .ns = v->ns, .path = from_directory(text)
+			};
+			return 0;
+		}
+	}
 	if (!v) {
 		path_escape(text, strlen(text), shown, sizeof(shown));
 		fprintf(stderr, "gofer: %s: %s: %s; ", c->spec->verb, shown,
@@ -202,16 +315,19 @@ static void print_stats(struct cli *c)
 	gofer_session_get_stats(c->session, &stats);
 	for (unsigned type = 0; type < ARRAY_SIZE(stats.requests); type++) {
 		const char *name = gofer_rpc_name(type);
+		uint64_t n = stats.requests[type] - c->before.requests[type];
 
-		if (!stats.requests[type] || !name || strcmp(name, "Hello") == 0)
+		if (!n || !name || strcmp(name, "Hello") == 0)
 			continue;
-		json_object_set_new(rpcs, name, json_integer((json_int_t)stats.requests[type]));
-		total += stats.requests[type];
+		json_object_set_new(rpcs, name, json_integer((json_int_t)n));
+		total += n;
 	}
 	json_object_set_new(all, "rpcs", rpcs);
 	json_object_set_new(all, "total", json_integer((json_int_t)total));
-	json_object_set_new(all, "bytes_in", json_integer((json_int_t)stats.bytes_in));
-	json_object_set_new(all, "bytes_out", json_integer((json_int_t)stats.bytes_out));
+	json_object_set_new(all, "bytes_in",
+			    json_integer((json_int_t)(stats.bytes_in - c->before.bytes_in)));
+	json_object_set_new(all, "bytes_out",
+			    json_integer((json_int_t)(stats.bytes_out - c->before.bytes_out)));
 	if (c->channels)
 		json_object_set_new(all, "channels",
 				    json_pack("{s:I,s:I}", "open", (json_int_t)stats.channels,
@@ -245,6 +361,14 @@ static void print_stats(struct cli *c)
 
 void cli_exit(struct cli *c)
 {
+	if (cli_host) {
+		c->over = true;
+		c->status = CLI_FAILED;
+		/* Also where it only did not answer in time: none of what follows is to wait as long. */
+		if (c->session)
+			(void)shutdown(gofer_session_fd(c->session), SHUT_RDWR);
+		return;
+	}
 	if (cli_on_exit)
 		cli_on_exit();
 	fflush(stdout);
@@ -259,11 +383,14 @@ void cli_error(struct cli *c, int error, const char *what, const char *where)
 {
 	char shown[16384];
 
+	c->status = CLI_FAILED;
+	/* Only what comes of that: the reason was said, or is the user's own. */
+	if (c->over || (pipe_signal && (error == -EINTR || cli_is_fatal(error))))
+		return;
 	path_escape(where, strlen(where), shown, sizeof(shown));
 	fflush(stdout);
 	fprintf(stderr, "gofer: %s: %s%s%s: %s%s\n", c->spec->verb, what ? what : "",
 		what ? " " : "", shown, strerror(-error), advice(error));
-	c->status = CLI_FAILED;
 	if (cli_is_fatal(error) && c->session)
 		cli_exit(c);
 }
@@ -298,22 +425,17 @@ void cli_warn(struct cli *c, const char *format, ...)
 
 int cli_end(struct cli *c)
 {
-	if (fflush(stdout) != 0 || ferror(stdout)) {
+	if ((fflush(stdout) != 0 || ferror(stdout)) && !(cli_host && pipe_signal)) {
 		fprintf(stderr, "gofer: %s: cannot write to standard output: %s\n", c->spec->verb,
 			strerror(errno));
 		c->status = CLI_FAILED;
 	}
 	if (c->session && c->stats)
 		print_stats(c);
-	for (size_t i = 0; i < c->n_volumes; i++) {
-		gofer_namespace_free(c->volumes[i].ns);
-		free(c->volumes[i].name);
-	}
-	free(c->volumes);
-	c->volumes = NULL;
-	c->n_volumes = 0;
-	gofer_session_close(TAKE_PTR(c->session));
-	free(TAKE_PTR(c->address));
+	if (cli_host && cli_host->c != c)
+		c->session = NULL;
+	else
+		close_session(c);
 	free(TAKE_PTR(c->long_options));
 	free(TAKE_PTR(c->short_options));
 	return c->status;

@@ -80,6 +80,9 @@ void copy_catch_signals(void)
 {
 	struct sigaction action = { .sa_handler = on_signal };
 
+	/* The shell has handlers of its own. */
+	if (cli_host)
+		return;
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGHUP, &action, NULL);

@@ -298,7 +298,7 @@ static void copy_directory(struct copy *copy, const char *source, const char *de
 	}
 	if (!copy->has_root && gofer_stat(copy->to->ns, dest, 0, &copy->root) == 0)
 		copy->has_root = true;
-	for (size_t i = 0; i < l.n; i++) {
+	for (size_t i = 0; i < l.n && !cli_stops(copy->c); i++) {
 		_cleanup_free_ char *from = cli_join(source, l.entries[i].name);
 		_cleanup_free_ char *to = cli_join(dest, l.entries[i].name);
 
@@ -380,11 +380,11 @@ static int run(int argc, char **argv)
 		o.verbose |= key == 'v';
 		plain |= key == 'T';
 	}
-	cli_need_operands(&c, 2, plain ? 2 : -1);
-	cli_connect(&c);
+	if (cli_need_operands(&c, 2, plain ? 2 : -1) < 0 || cli_connect(&c) < 0)
+		return cli_end(&c);
 	if (cli_destination(&c, plain, &to, &into) < 0)
 		return cli_end(&c);
-	for (int i = 0; i < c.argc - 1; i++) {
+	for (int i = 0; i < c.argc - 1 && !cli_stops(&c); i++) {
 		_cleanup_path_ struct cli_path from = { 0 };
 		_cleanup_free_ char *name = NULL;
 		_cleanup_free_ char *dest = NULL;
@@ -399,4 +399,4 @@ static int run(int argc, char **argv)
 	return cli_end(&c);
 }
 
-const struct verb verb_cp = { "cp", "copy on the server", run };
+const struct verb verb_cp = { "cp", "copy on the server", run, &spec };

@@ -11,8 +11,6 @@
 #define HASH_NONFATAL_OOM 0
 #include <uthash.h>
 
-#include "client/cli/pipeline.h"
-
 static const struct cli_option du_options[] = {
 	{ 's', "summarize", NULL, "only the total of each operand" },
 	{ 'a', "all", NULL, "files too, not only directories" },
@@ -133,7 +131,7 @@ static uint64_t measure(struct du *d, const char *path, const struct stat *st)
 	struct walk_at at;
 
 	*sum_of(d, 0) = 0;
-	while (!pipe_signal && walk_next(w, &at) != WALK_END) {
+	while (!cli_stops(d->c) && walk_next(w, &at) != WALK_END) {
 		switch (at.kind) {
 		case WALK_ENTRY:
 			if (!at.st)
@@ -189,9 +187,10 @@ static int run_du(int argc, char **argv)
 			d.bytes = d.human = false;
 		}
 	}
-	cli_need_operands(&c, 1, -1);
-	cli_connect(&c);
-	for (int i = 0; i < c.argc; i++) {
+	cli_default_operand(&c);
+	if (cli_need_operands(&c, 1, -1) < 0 || cli_connect(&c) < 0)
+		return cli_end(&c);
+	for (int i = 0; i < c.argc && !cli_stops(&c); i++) {
 		_cleanup_path_ struct cli_path p = { 0 };
 		struct stat st;
 		int r;
@@ -306,7 +305,8 @@ static int run_df(int argc, char **argv)
 		human |= key == 'h';
 		inodes |= key == 'i';
 	}
-	cli_connect(&c);
+	if (cli_connect(&c) < 0)
+		return cli_end(&c);
 	heads[0] = inodes ? "Inodes" : human ? "Size" : "1K-blocks";
 	heads[1] = inodes ? "IUsed" : "Used";
 	heads[2] = inodes ? "IFree" : human ? "Avail" : "Available";
@@ -348,5 +348,5 @@ static int run_df(int argc, char **argv)
 	return cli_end(&c);
 }
 
-const struct verb verb_du = { "du", "show space used by trees", run_du };
-const struct verb verb_df = { "df", "show used and free space", run_df };
+const struct verb verb_du = { "du", "show space used by trees", run_du, &du_spec };
+const struct verb verb_df = { "df", "show used and free space", run_df, &df_spec };

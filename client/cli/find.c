@@ -254,8 +254,7 @@ static void walk(struct find *f, const char *path, const struct stat *st, const 
 	int r = 0;
 
 	/* As it is in the paths of what is below. */
-	for (size_t n = strlen(shown); n > 0 && shown[n - 1] == '/'; n--)
-		shown[n - 1] = '\0';
+	shown[cli_trimmed(shown)] = '\0';
 	if (f->deletes) {
 		r = gofer_resolve(f->v->ns, path, path[strlen(path) - 1] == '/', &session, &fs_id,
 				  &real);
@@ -276,7 +275,7 @@ static void walk(struct find *f, const char *path, const struct stat *st, const 
 	walk_max_depth(f->walk, f->max_depth + (f->asks_empty && f->max_depth < UINT32_MAX));
 	if (f->deletes)
 		walk_whole(f->walk);
-	while (!f->quit && !pipe_signal && walk_next(f->walk, &at) != WALK_END) {
+	while (!f->quit && !cli_stops(f->c) && walk_next(f->walk, &at) != WALK_END) {
 		if (at.kind == WALK_FAILED)
 			cli_path_error(f->c, at.error, "list", f->v, at.path);
 		else if (!at.st)
@@ -303,7 +302,7 @@ static int run(int argc, char **argv)
 	cli_begin(&c, &spec, 0, no_options);
 	/* Paths up to the first word that can only begin an expression; options of every verb
 	 * anywhere. */
-	for (int i = 1; i < argc;) {
+	for (int i = 1; i < argc && !c.over;) {
 		if (cli_take_global(&c, argc, argv, &i))
 			continue;
 		if (n_words || argv[i][0] == '-' || strcmp(argv[i], "(") == 0 ||
@@ -312,13 +311,21 @@ static int run(int argc, char **argv)
 		else
 			paths[n_paths++] = argv[i++];
 	}
-	if (!n_paths)
-		cli_no_usage(&c, "no operand given");
+	if (!n_paths && !c.over) {
+		c.argc = 0;
+		cli_default_operand(&c);
+		if (c.argc)
+			paths[n_paths++] = c.argv[0];
+		else
+			cli_no_usage(&c, "no operand given");
+	}
 	f.words = words;
 	f.n = n_words;
-	find_parse(&f);
-	cli_connect(&c);
-	for (int i = 0; i < n_paths && !f.quit; i++) {
+	if (!c.over)
+		find_parse(&f);
+	if (cli_connect(&c) < 0 || find_newer(&f, f.expression) < 0)
+		n_paths = 0;
+	for (int i = 0; i < n_paths && !f.quit && !cli_stops(&c); i++) {
 		_cleanup_path_ struct cli_path p = { 0 };
 		char target[4096] = "";
 		struct stat st;
@@ -345,4 +352,4 @@ static int run(int argc, char **argv)
 	return cli_end(&c);
 }
 
-const struct verb verb_find = { "find", "find objects in trees", run };
+const struct verb verb_find = { "find", "find objects in trees", run, &spec };

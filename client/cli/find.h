@@ -58,4 +58,6 @@ struct find {
 
 /* The words of the expression, into f->expression. Ends the verb where they are none. */
 void find_parse(struct find *f);
+/* The times of -newer. -errno where they cannot be had: said already. */
+int find_newer(struct find *f, struct node *n);
 void find_free(struct node *n);

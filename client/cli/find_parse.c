@@ -31,7 +31,7 @@ static const char *argument(struct find *f, const char *test)
 {
 	if (f->at >= f->n)
 		cli_no_usage(f->c, "%s needs a value", test);
-	return f->words[f->at++];
+	return f->at < f->n ? f->words[f->at++] : "";
 }
 
 static void parse_number(struct find *f, struct node *n, const char *test, const char *text,
@@ -59,21 +59,28 @@ static void parse_number(struct find *f, struct node *n, const char *test, const
 		cli_no_usage(f->c, "%s: '%s' is not a number", test, n->text);
 }
 
-static void parse_newer(struct find *f, struct node *n, const char *text)
+/* The operand is looked at when there is a session: find_newer(). */
+int find_newer(struct find *f, struct node *n)
 {
 	_cleanup_path_ struct cli_path p = { 0 };
 	struct stat st;
 	int r;
 
-	cli_connect(f->c);
-	if (cli_split(f->c, text, &p) < 0)
-		cli_exit(f->c);
-	r = gofer_stat(p.ns, p.path, 0, &st);
-	if (r < 0) {
-		cli_error(f->c, r, NULL, text);
-		cli_exit(f->c);
+	if (!n)
+		return 0;
+	if (n->op == OP_NEWER) {
+		r = cli_split(f->c, n->text, &p);
+		if (r < 0)
+			return r;
+		r = gofer_stat(p.ns, p.path, 0, &st);
+		if (r < 0) {
+			cli_error(f->c, r, NULL, n->text);
+			return r;
+		}
+		n->time = st.st_mtim;
 	}
-	n->time = st.st_mtim;
+	r = find_newer(f, n->left);
+	return r < 0 ? r : find_newer(f, n->right);
 }
 
 static struct node *parse_primary(struct find *f)
@@ -92,12 +99,12 @@ static struct node *parse_primary(struct find *f)
 	};
 	const char *word = argument(f, "the expression");
 	struct node *n;
-	gid_t gid;
-	uid_t uid;
+	gid_t gid = 0;
+	uid_t uid = 0;
 
 	if (strcmp(word, "(") == 0) {
 		n = parse_or(f);
-		if (strcmp(argument(f, "'('"), ")") != 0)
+		if (f->at >= f->n || strcmp(f->words[f->at++], ")") != 0)
 			cli_no_usage(f->c, "')' is missing");
 		return n;
 	}
@@ -115,8 +122,10 @@ static struct node *parse_primary(struct find *f)
 		return new_node(OP_TRUE, NULL, NULL);
 	}
 	for (size_t i = 0;; i++) {
-		if (i == ARRAY_SIZE(plain))
+		if (i == ARRAY_SIZE(plain)) {
 			cli_no_usage(f->c, "unknown test '%s'", word);
+			return new_node(OP_TRUE, NULL, NULL);
+		}
 		if (strcmp(word, plain[i].word) == 0) {
 			n = new_node(plain[i].op, NULL, NULL);
 			break;
@@ -145,11 +154,11 @@ static struct node *parse_primary(struct find *f)
 		parse_number(f, n, word, argument(f, word), false);
 		break;
 	case OP_NEWER:
-		parse_newer(f, n, argument(f, word));
+		n->text = argument(f, word);
 		break;
 	case OP_PERM: {
 		const char *text = argument(f, word);
-		mode_t mode;
+		mode_t mode = 0;
 
 		if (*text == '-' || *text == '/')
 			n->sign = *text++;

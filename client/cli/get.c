@@ -58,7 +58,7 @@ static void run_all(struct get *g)
 {
 	struct work w;
 
-	while (!pipe_signal) {
+	while (!cli_stops(g->c)) {
 		if (g->ready) {
 			struct item *item = g->ready;
 
@@ -90,6 +90,25 @@ static void clean_up(void)
 	copy_progress_end(&g->progress);
 	for (struct item *item = g->items; item; item = item->next)
 		get_item_drop_temp(g, item);
+}
+
+/* The same in gofer shell, where the session goes on: nothing is left in flight, and nothing in memory. */
+static void abandon(struct get *g)
+{
+	struct item *item;
+	struct work w;
+
+	pipe_finish(g->c, &g->in_flight);
+	while ((item = g->ready) || g->stack || g->large) {
+		if (item) {
+			g->ready = item->next_waiter;
+			g->n_large--;
+			item->failed = true;
+			get_item_done(g, item);
+		} else if (next_work(g, &w)) {
+			get_drop_work(g, &w);
+		}
+	}
 }
 
 /* ---- operands ---- */
@@ -183,7 +202,9 @@ static void get_one(struct get *g, struct cli_path *from, const char *dest, bool
 	running = g;
 	cli_on_exit = clean_up;
 	run_all(g);
-	if (pipe_signal) {
+	if (cli_host && cli_stops(g->c)) {
+		abandon(g);
+	} else if (pipe_signal) {
 		clean_up();
 		fprintf(stderr, "gofer: get: interrupted\n");
 		_exit(128 + pipe_signal);
@@ -214,11 +235,13 @@ static int run(int argc, char **argv)
 	struct get g = { .c = &c };
 	const char *dest;
 	struct stat st;
+	mode_t mask;
 	bool into;
 
 	cli_begin(&c, &spec, argc, argv);
 	copy_parse(&c, &g.o, &g.progress);
-	cli_need_operands(&c, 2, g.o.plain ? 2 : -1);
+	if (cli_need_operands(&c, 2, g.o.plain ? 2 : -1) < 0)
+		return cli_end(&c);
 	dest = c.argv[c.argc - 1];
 	if (cli_is_remote(dest))
 		cli_no_usage(&c,
@@ -226,16 +249,17 @@ static int run(int argc, char **argv)
 			     dest, dest);
 	if (!*dest)
 		cli_no_usage(&c, "the local path is empty");
+	if (cli_connect(&c) < 0)
+		return cli_end(&c);
 	into = !g.o.plain && stat(dest, &st) == 0 && S_ISDIR(st.st_mode);
 	if (!into && c.argc > 2) {
 		cli_error(&c, -ENOTDIR, NULL, dest);
 		return cli_end(&c);
 	}
-	cli_connect(&c);
 	copy_catch_signals();
-	umask(0);
+	mask = umask(0);
 	copy_progress_start(&g.progress, g.o.quiet);
-	for (int i = 0; i < c.argc - 1; i++) {
+	for (int i = 0; i < c.argc - 1 && !cli_stops(&c); i++) {
 		_cleanup_path_ struct cli_path from = { 0 };
 
 		if (cli_split(&c, c.argv[i], &from) == 0)
@@ -245,7 +269,8 @@ static int run(int argc, char **argv)
 		forget_inodes(&g);
 	}
 	copy_progress_end(&g.progress);
+	umask(mask);
 	return cli_end(&c);
 }
 
-const struct verb verb_get = { "get", "copy files and trees from a volume", run };
+const struct verb verb_get = { "get", "copy files and trees from a volume", run, &spec };

@@ -96,6 +96,8 @@ int get_result(int result, const struct gofer_reply *reply);
 
 /* ---- get_request.c ---- */
 void get_run_work(struct get *g, struct work *w);
+/* The work is not done: what it belongs to has failed. */
+void get_drop_work(struct get *g, struct work *w);
 
 /* ---- get_stream.c ---- */
 /* Copies the contents of an item that was opened, and is done with it. */

@@ -343,3 +343,19 @@ void get_run_work(struct get *g, struct work *w)
 		break;
 	}
 }
+
+void get_drop_work(struct get *g, struct work *w)
+{
+	if (w->what == FETCH)
+		w->item->pending++;
+	if (w->item)
+		w->item->failed = true;
+	else
+		w->dir->failed = true;
+	if (w->what == FETCH)
+		get_item_done(g, w->item);
+	else if (w->what == LIST)
+		get_dir_done(g, w->dir);
+	else
+		attribute_done(g, w);
+}

@@ -89,13 +89,25 @@ void cli_list_sort(struct cli_list *l)
 		qsort(l->entries, l->n, sizeof(*l->entries), by_name);
 }
 
+size_t cli_trimmed(const char *path)
+{
+	size_t n = strlen(path);
+
+	for (;;) {
+		if (n > 0 && path[n - 1] == '/')
+			n--;
+		else if (n > 1 && path[n - 1] == '.' && path[n - 2] == '/')
+			n -= 2;
+		else
+			return n;
+	}
+}
+
 char *cli_join(const char *dir, const char *name)
 {
-	size_t n = strlen(dir);
+	size_t n = cli_trimmed(dir);
 	char *path;
 
-	while (n > 0 && dir[n - 1] == '/')
-		n--;
 	if (asprintf(&path, "%.*s/%s", (int)n, dir, name) < 0)
 		abort();
 	return path;

@@ -53,8 +53,8 @@ static int run_ln(int argc, char **argv)
 			verbose = true;
 		}
 	}
-	cli_need_operands(&c, 2, 2);
-	cli_connect(&c);
+	if (cli_need_operands(&c, 2, 2) < 0 || cli_connect(&c) < 0)
+		return cli_end(&c);
 	target = c.argv[0];
 	if ((!symbolic && cli_split(&c, target, &from) < 0) || cli_split(&c, c.argv[1], &to) < 0)
 		return cli_end(&c);
@@ -140,9 +140,9 @@ static int run_readlink(int argc, char **argv)
 		no_newline |= key == 'n';
 		zero |= key == 'z';
 	}
-	cli_need_operands(&c, 1, -1);
-	cli_connect(&c);
-	for (int i = 0; i < c.argc; i++) {
+	if (cli_need_operands(&c, 1, -1) < 0 || cli_connect(&c) < 0)
+		return cli_end(&c);
+	for (int i = 0; i < c.argc && !cli_stops(&c); i++) {
 		_cleanup_path_ struct cli_path p = { 0 };
 		_cleanup_free_ char *text = NULL;
 		int r;
@@ -178,5 +178,6 @@ static int run_readlink(int argc, char **argv)
 	return cli_end(&c);
 }
 
-const struct verb verb_ln = { "ln", "make links", run_ln };
-const struct verb verb_readlink = { "readlink", "show where links lead", run_readlink };
+const struct verb verb_ln = { "ln", "make links", run_ln, &ln_spec };
+const struct verb verb_readlink = { "readlink", "show where links lead", run_readlink,
+				    &readlink_spec };

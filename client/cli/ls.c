@@ -405,7 +405,7 @@ static void show_directory(struct ls *ls, const struct cli_volume *v, const char
 	}
 	if (!ls->recursive)
 		return;
-	for (size_t i = 0; i < l.n; i++) {
+	for (size_t i = 0; i < l.n && !cli_stops(c); i++) {
 		const char *name = l.entries[i].name;
 
 		if (l.entries[i].type == DT_DIR && strcmp(name, ".") != 0 &&
@@ -596,7 +596,9 @@ static int run(int argc, char **argv)
 	if (ls.time != 'm' && ls.sort == 'n' && !ls.lng)
 		ls.sort = 't';
 	ls.quote = c.tty;
-	cli_connect(&c);
+	if (cli_connect(&c) < 0)
+		return cli_end(&c);
+	cli_default_operand(&c);
 	if (c.argc)
 		list_operands(&ls);
 	else
@@ -604,4 +606,4 @@ static int run(int argc, char **argv)
 	return cli_end(&c);
 }
 
-const struct verb verb_ls = { "ls", "list directories, or the volumes", run };
+const struct verb verb_ls = { "ls", "list directories, or the volumes", run, &spec };

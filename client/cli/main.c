@@ -2,7 +2,7 @@
  * main.c - the gofer command: the list of verbs, and what is not a verb (help, version). Options of
  * every verb may stand before the verb; they are moved behind it, so that verbs see one order only.
  */
-#include "client/cli/cli.h"
+#include "client/cli/shell.h"
 
 #include <locale.h>
 #include <string.h>
@@ -35,6 +35,7 @@
 	X(ping)     \
 	X(rpc)      \
 	X(bench)    \
+	X(shell)    \
 	X(stress)   \
 	X(completion)
 
@@ -70,7 +71,12 @@ static void help(FILE *out)
 		     "Exit status: 0 if all went well, 1 if anything failed, 2 for wrong usage.\n");
 }
 
-static const struct verb *find_verb(const char *name)
+const struct verb *cli_verb_at(size_t i)
+{
+	return i < ARRAY_SIZE(verbs) ? verbs[i] : NULL;
+}
+
+const struct verb *cli_verb(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		if (strcmp(verbs[i]->name, name) == 0)
@@ -173,10 +179,10 @@ int main(int argc, char **argv)
 			help(stdout);
 			return CLI_OK;
 		}
-		verb = find_verb(argv[at + 1]);
+		verb = cli_verb(argv[at + 1]);
 		return verb ? verb->run(2, args) : unknown_verb(argv[at + 1]);
 	}
-	verb = find_verb(argv[at]);
+	verb = cli_verb(argv[at]);
 	if (!verb)
 		return unknown_verb(argv[at]);
 	/* [options] VERB rest -> VERB [options] rest, in place */

@@ -77,9 +77,9 @@ static int run_mkdir(int argc, char **argv)
 			exact = true;
 		}
 	}
-	cli_need_operands(&c, 1, -1);
-	cli_connect(&c);
-	for (int i = 0; i < c.argc; i++) {
+	if (cli_need_operands(&c, 1, -1) < 0 || cli_connect(&c) < 0)
+		return cli_end(&c);
+	for (int i = 0; i < c.argc && !cli_stops(&c); i++) {
 		_cleanup_path_ struct cli_path p = { 0 };
 
 		if (cli_split(&c, c.argv[i], &p) < 0)
@@ -126,9 +126,9 @@ static int run_rmdir(int argc, char **argv)
 		else
 			verbose = true;
 	}
-	cli_need_operands(&c, 1, -1);
-	cli_connect(&c);
-	for (int i = 0; i < c.argc; i++) {
+	if (cli_need_operands(&c, 1, -1) < 0 || cli_connect(&c) < 0)
+		return cli_end(&c);
+	for (int i = 0; i < c.argc && !cli_stops(&c); i++) {
 		_cleanup_path_ struct cli_path p = { 0 };
 
 		if (cli_split(&c, c.argv[i], &p) < 0)
@@ -154,5 +154,5 @@ static int run_rmdir(int argc, char **argv)
 	return cli_end(&c);
 }
 
-const struct verb verb_mkdir = { "mkdir", "make directories", run_mkdir };
-const struct verb verb_rmdir = { "rmdir", "remove empty directories", run_rmdir };
+const struct verb verb_mkdir = { "mkdir", "make directories", run_mkdir, &mkdir_spec };
+const struct verb verb_rmdir = { "rmdir", "remove empty directories", run_rmdir, &rmdir_spec };

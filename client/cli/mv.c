@@ -78,11 +78,11 @@ static int run(int argc, char **argv)
 		plain |= key == 'T';
 		verbose |= key == 'v';
 	}
-	cli_need_operands(&c, 2, plain ? 2 : -1);
-	cli_connect(&c);
+	if (cli_need_operands(&c, 2, plain ? 2 : -1) < 0 || cli_connect(&c) < 0)
+		return cli_end(&c);
 	if (cli_destination(&c, plain, &to, &into) < 0)
 		return cli_end(&c);
-	for (int i = 0; i < c.argc - 1; i++) {
+	for (int i = 0; i < c.argc - 1 && !cli_stops(&c); i++) {
 		_cleanup_path_ struct cli_path from = { 0 };
 		_cleanup_free_ char *name = NULL;
 		_cleanup_free_ char *dest = NULL;
@@ -102,4 +102,4 @@ static int run(int argc, char **argv)
 	return cli_end(&c);
 }
 
-const struct verb verb_mv = { "mv", "rename or move", run };
+const struct verb verb_mv = { "mv", "rename or move", run, &spec };

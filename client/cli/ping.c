@@ -41,12 +41,14 @@ static int run(int argc, char **argv)
 	cli_begin(&c, &spec, argc, argv);
 	while (cli_next(&c) >= 0)
 		count = cli_number(&c, "-c", c.optarg, false);
-	cli_need_operands(&c, 0, 0);
+	if (cli_need_operands(&c, 0, 0) < 0)
+		return cli_end(&c);
 	if (!count || count > 100000000)
 		cli_no_usage(&c, "-c: from 1 to 100000000");
-	cli_connect(&c);
+	if (cli_connect(&c) < 0)
+		return cli_end(&c);
 	times = cli_alloc(count * sizeof(*times));
-	for (; n < count; n++) {
+	for (; n < count && !cli_stops(&c); n++) {
 		struct gofer_reply reply;
 		uint64_t start = now_ns();
 		int r = gofer_call(c.session, &request, &reply);
@@ -76,4 +78,4 @@ static int run(int argc, char **argv)
 	return cli_end(&c);
 }
 
-const struct verb verb_ping = { "ping", "measure round trips", run };
+const struct verb verb_ping = { "ping", "measure round trips", run, &spec };

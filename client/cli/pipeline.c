@@ -27,6 +27,17 @@ int pipe_wait(struct cli *c)
 	}
 }
 
+void pipe_finish(struct cli *c, const unsigned *in_flight)
+{
+	while (*in_flight > 0) {
+		int r = gofer_session_process(c->session, -1);
+
+		/* Without a session all that is in flight is answered: its callbacks have been called, or will be by the next. */
+		if (r < 0 && *in_flight > 0)
+			cli_exit(c);
+	}
+}
+
 int pipe_submit(struct cli *c, const struct gofer_request *request, gofer_callback callback,
 		void *userdata)
 {

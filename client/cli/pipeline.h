@@ -20,5 +20,7 @@ extern volatile sig_atomic_t pipe_signal;
 /* Handles at least one reply. -EINTR when a signal came first, -ETIMEDOUT when the server is
  * silent. */
 int pipe_wait(struct cli *c);
+/* Handles replies until *in_flight, which the callbacks count down, is 0: of a verb that stops. */
+void pipe_finish(struct cli *c, const unsigned *in_flight);
 /* A Path message of `v` for `path`, borrowed. */
 void pipe_path(Gofer__Path *ret_path, const struct cli_volume *v, const char *path);

@@ -41,7 +41,7 @@ static const struct cli_spec spec = {
 
 static void run_all(struct put *p)
 {
-	while (!pipe_signal) {
+	while (!cli_stops(p->c)) {
 		struct work **stack = p->large && p->n_large < COPY_LARGE ? &p->large : &p->stack,
 			    *w = *stack;
 
@@ -76,6 +76,28 @@ static void clean_up(struct put *p)
 	for (struct item *item = p->items; item; item = item->next)
 		if (item->temp)
 			gofer_unlink(p->v->ns, item->temp);
+}
+
+/* In gofer shell, where the session goes on: nothing is left in flight, and nothing in memory. */
+static void abandon(struct put *p)
+{
+	pipe_finish(p->c, &p->in_flight);
+	while (p->ready || p->stack || p->large) {
+		struct work **stack = p->stack ? &p->stack : &p->large, *w = *stack;
+		struct item *item = p->ready;
+
+		if (item) {
+			p->ready = item->next_waiter;
+			p->n_large--;
+			item->failed = true;
+			put_item_end(p, item);
+			continue;
+		}
+		*stack = w->next;
+		item = w->item;
+		free(w);
+		put_drop(p, item);
+	}
 }
 
 /* ---- operands ---- */
@@ -152,7 +174,9 @@ static void put_one(struct put *p, const char *source, struct cli_path *to, bool
 	p->no_owner = false;
 	put_take(p, top, name, path, fd, &st);
 	run_all(p);
-	if (pipe_signal) {
+	if (cli_host && cli_stops(p->c)) {
+		abandon(p);
+	} else if (pipe_signal) {
 		clean_up(p);
 		fprintf(stderr, "gofer: put: interrupted\n");
 		_exit(128 + pipe_signal);
@@ -172,8 +196,8 @@ static int run(int argc, char **argv)
 
 	cli_begin(&c, &spec, argc, argv);
 	copy_parse(&c, &p.o, &p.progress);
-	cli_need_operands(&c, 2, p.o.plain ? 2 : -1);
-	cli_connect(&c);
+	if (cli_need_operands(&c, 2, p.o.plain ? 2 : -1) < 0 || cli_connect(&c) < 0)
+		return cli_end(&c);
 	if (cli_split(&c, c.argv[c.argc - 1], &to) < 0)
 		return cli_end(&c);
 	into = !p.o.plain && gofer_stat(to.ns, to.path, 0, &st) == 0 && S_ISDIR(st.st_mode);
@@ -184,7 +208,7 @@ static int run(int argc, char **argv)
 	p.buffer = cli_alloc(MAX(c.limits.inline_limit, c.limits.max_data));
 	copy_catch_signals();
 	copy_progress_start(&p.progress, p.o.quiet);
-	for (int i = 0; i < c.argc - 1; i++)
+	for (int i = 0; i < c.argc - 1 && !cli_stops(&c); i++)
 		put_one(&p, c.argv[i], &to, into);
 	HASH_ITER (hh, p.inodes, inode, next) {
 		HASH_DEL(p.inodes, inode);
@@ -196,4 +220,4 @@ static int run(int argc, char **argv)
 	return cli_end(&c);
 }
 
-const struct verb verb_put = { "put", "copy files and trees to a volume", run };
+const struct verb verb_put = { "put", "copy files and trees to a volume", run, &spec };

@@ -72,6 +72,8 @@ void put_answered(struct put *p, struct item *item, int result);
 /* One local object on its way to `path`. */
 void put_take(struct put *p, struct dir *dir, const char *name, const char *path, int dirfd,
 	      const struct stat *st);
+/* The stage that was to begin does not: the item has failed. */
+void put_drop(struct put *p, struct item *item);
 /* Stage LIST: a few names of a directory. */
 void put_list_some(struct put *p, struct item *item);
 /* Opens a regular file; from then on the item has the attributes of what is read, and its extended

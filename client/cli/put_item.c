@@ -345,6 +345,15 @@ static void advance(struct put *p, struct item *item)
 	}
 }
 
+void put_drop(struct put *p, struct item *item)
+{
+	item->failed = true;
+	if (item->stage == LIST)
+		put_dir_done(p, item->self);
+	else
+		put_item_end(p, item);
+}
+
 void put_answered(struct put *p, struct item *item, int result)
 {
 	if (result < 0)

@@ -94,7 +94,7 @@ static int remove_below(struct rm *rm, struct remover *r, struct remove_dir *dir
 	struct walk_at at;
 	int result = 0;
 
-	while (result == 0 && !pipe_signal && walk_next(w, &at) != WALK_END) {
+	while (result == 0 && !cli_stops(rm->c) && walk_next(w, &at) != WALK_END) {
 		switch (at.kind) {
 		case WALK_ENTRY:
 			if (at.depth == 0 && dir)
@@ -204,12 +204,11 @@ static int run(int argc, char **argv)
 			recursive = true;
 		}
 	}
-	if (!rm.force || c.argc)
-		cli_need_operands(&c, 1, -1);
-	if (!c.argc)
+	if (cli_need_operands(&c, rm.force ? 0 : 1, -1) < 0 || !c.argc)
 		return cli_end(&c);
-	cli_connect(&c);
-	for (int i = 0; i < c.argc; i++) {
+	if (cli_connect(&c) < 0)
+		return cli_end(&c);
+	for (int i = 0; i < c.argc && !cli_stops(&c); i++) {
 		_cleanup_path_ struct cli_path p = { 0 };
 		struct stat st;
 		int r;
@@ -239,4 +238,4 @@ static int run(int argc, char **argv)
 	return cli_end(&c);
 }
 
-const struct verb verb_rm = { "rm", "remove files and trees", run };
+const struct verb verb_rm = { "rm", "remove files and trees", run, &spec };

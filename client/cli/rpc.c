@@ -180,12 +180,12 @@ static int call(struct rpc_state *s, const struct rpc_info *rpc, const char *fie
 
 	json = json_loads(fields ? fields : "{}", JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &where);
 	if (!json)
-		cli_no_usage(s->c, "%s: the fields are not JSON: %s", rpc->name, where.text);
+		return cli_no_usage(s->c, "%s: the fields are not JSON: %s", rpc->name, where.text);
 	put_handle(json, s->handle);
 	r = json_to_message(json, rpc->request, &message, error, sizeof(error));
 	json_decref(json);
 	if (r < 0)
-		cli_no_usage(s->c, "%s: %s", rpc->name, error);
+		return cli_no_usage(s->c, "%s: %s", rpc->name, error);
 	request.message = (void *)message;
 	if (rpc->flags & RPC_DATA_IN) {
 		request.data = s->data;
@@ -217,13 +217,16 @@ static int run(int argc, char **argv)
 		}
 		*(key == KEY_DATA ? &in : &out) = c.optarg;
 	}
-	cli_need_operands(&c, 1, -1);
+	if (cli_need_operands(&c, 1, -1) < 0)
+		return cli_end(&c);
 	for (int i = 0; i < c.argc; i++)
 		if (c.argv[i][0] != '{' && !rpc_find_by_name(c.argv[i]))
 			cli_no_usage(&c, "there is no request '%.60s'; --list shows them",
 				     c.argv[i]);
 	if (c.argv[0][0] == '{')
 		cli_no_usage(&c, "the name of a request comes before its fields");
+	if (cli_connect(&c) < 0)
+		return cli_end(&c);
 	if (in) {
 		r = read_all(in, &s.data, &s.data_len);
 		if (r < 0) {
@@ -235,11 +238,11 @@ static int run(int argc, char **argv)
 		s.out = strcmp(out, "-") == 0 ? stdout : fopen(out, "we");
 		if (!s.out) {
 			cli_error(&c, -errno, "write", out);
+			free(s.data);
 			return cli_end(&c);
 		}
 	}
-	cli_connect(&c);
-	for (int i = 0; i < c.argc; i++) {
+	for (int i = 0; i < c.argc && !cli_stops(&c); i++) {
 		const struct rpc_info *rpc = rpc_find_by_name(c.argv[i]);
 
 		if (!rpc)
@@ -254,4 +257,4 @@ static int run(int argc, char **argv)
 	return cli_end(&c);
 }
 
-const struct verb verb_rpc = { "rpc", "send any request of the protocol", run };
+const struct verb verb_rpc = { "rpc", "send any request of the protocol", run, &spec };

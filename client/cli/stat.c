@@ -251,9 +251,9 @@ static int run(int argc, char **argv)
 		else
 			format = c.optarg;
 	}
-	cli_need_operands(&c, 1, -1);
-	cli_connect(&c);
-	for (int i = 0; i < c.argc; i++) {
+	if (cli_need_operands(&c, 1, -1) < 0 || cli_connect(&c) < 0)
+		return cli_end(&c);
+	for (int i = 0; i < c.argc && !cli_stops(&c); i++) {
 		_cleanup_path_ struct cli_path p = { 0 };
 		struct statx stx;
 		int r;
@@ -275,4 +275,4 @@ static int run(int argc, char **argv)
 	return cli_end(&c);
 }
 
-const struct verb verb_stat = { "stat", "show attributes", run };
+const struct verb verb_stat = { "stat", "show attributes", run, &spec };

@@ -33,26 +33,27 @@ static const struct cli_spec touch_spec = {
 	.options = touch_options,
 };
 
-static void reference_times(struct cli *c, const char *text, struct timespec times[2])
+static int reference_times(struct cli *c, const char *text, struct timespec times[2])
 {
 	_cleanup_path_ struct cli_path p = { 0 };
 	struct stat st;
 	int r;
 
 	if (cli_is_remote(text)) {
-		cli_connect(c);
-		if (cli_split(c, text, &p) < 0)
-			cli_exit(c);
+		r = cli_split(c, text, &p);
+		if (r < 0)
+			return r;
 		r = gofer_stat(p.ns, p.path, 0, &st);
 	} else {
 		r = stat(text, &st) < 0 ? -errno : 0;
 	}
 	if (r < 0) {
 		cli_error(c, r, NULL, text);
-		cli_exit(c);
+		return r;
 	}
 	times[0] = st.st_atim;
 	times[1] = st.st_mtim;
+	return 0;
 }
 
 static int run_touch(int argc, char **argv)
@@ -88,13 +89,14 @@ static int run_touch(int argc, char **argv)
 			times[1] = times[0];
 		}
 	}
-	cli_need_operands(&c, 1, -1);
-	if (reference)
-		reference_times(&c, reference, times);
+	if (cli_need_operands(&c, 1, -1) < 0)
+		return cli_end(&c);
+	/* A local reference needs no server, but the rest does. */
+	if (cli_connect(&c) < 0 || (reference && reference_times(&c, reference, times) < 0))
+		return cli_end(&c);
 	if (atime != mtime)
 		times[atime ? 1 : 0].tv_nsec = UTIME_OMIT;
-	cli_connect(&c);
-	for (int i = 0; i < c.argc; i++) {
+	for (int i = 0; i < c.argc && !cli_stops(&c); i++) {
 		_cleanup_path_ struct cli_path p = { 0 };
 		int flags = no_follow ? AT_SYMLINK_NOFOLLOW : 0;
 		int r;
@@ -183,7 +185,8 @@ static int run_truncate(int argc, char **argv)
 		else
 			no_create = true;
 	}
-	cli_need_operands(&c, 1, -1);
+	if (cli_need_operands(&c, 1, -1) < 0)
+		return cli_end(&c);
 	if (!size_text == !reference)
 		cli_no_usage(&c, "one of -s and -r is needed");
 	if (size_text) {
@@ -191,7 +194,8 @@ static int run_truncate(int argc, char **argv)
 			sign = *size_text++;
 		size = cli_number(&c, "-s", size_text, true);
 	}
-	cli_connect(&c);
+	if (cli_connect(&c) < 0)
+		return cli_end(&c);
 	if (reference) {
 		_cleanup_path_ struct cli_path p = { 0 };
 		struct stat st;
@@ -206,7 +210,7 @@ static int run_truncate(int argc, char **argv)
 		}
 		size = (uint64_t)st.st_size;
 	}
-	for (int i = 0; i < c.argc; i++) {
+	for (int i = 0; i < c.argc && !cli_stops(&c); i++) {
 		_cleanup_path_ struct cli_path p = { 0 };
 		int r;
 
@@ -234,10 +238,10 @@ static const struct cli_spec mknod_spec = {
 static int run_mknod(int argc, char **argv)
 {
 	_cleanup_path_ struct cli_path p = { 0 };
-	mode_t mask = current_umask(), mode = 0666, type;
+	mode_t mask = current_umask(), mode = 0666, type = S_IFIFO;
 	dev_t rdev = 0;
 	struct cli c;
-	int r;
+	int operands, r;
 
 	cli_begin(&c, &mknod_spec, argc, argv);
 	while (cli_next(&c) >= 0) {
@@ -246,28 +250,28 @@ static int run_mknod(int argc, char **argv)
 		mode &= 07777;
 		mask = 0;
 	}
-	cli_need_operands(&c, 2, 4);
-	if (strcmp(c.argv[1], "p") == 0)
-		type = S_IFIFO;
-	else if (strcmp(c.argv[1], "b") == 0)
+	if (cli_need_operands(&c, 2, 4) < 0)
+		return cli_end(&c);
+	if (strcmp(c.argv[1], "b") == 0)
 		type = S_IFBLK;
 	else if (strcmp(c.argv[1], "c") == 0 || strcmp(c.argv[1], "u") == 0)
 		type = S_IFCHR;
-	else
+	else if (strcmp(c.argv[1], "p") != 0)
 		cli_no_usage(&c, "'%s' is none of p, b, c", c.argv[1]);
-	if (type == S_IFIFO) {
-		cli_need_operands(&c, 2, 2);
-	} else {
+	operands = type == S_IFIFO ? 2 : 4;
+	if (cli_need_operands(&c, operands, operands) < 0)
+		return cli_end(&c);
+	if (type != S_IFIFO) {
 		uint64_t major, minor;
 
-		cli_need_operands(&c, 4, 4);
 		major = cli_number(&c, "MAJOR", c.argv[2], false);
 		minor = cli_number(&c, "MINOR", c.argv[3], false);
 		if (major > UINT32_MAX || minor > UINT32_MAX)
 			cli_no_usage(&c, "device numbers have 32 bits");
 		rdev = makedev((unsigned)major, (unsigned)minor);
 	}
-	cli_connect(&c);
+	if (cli_connect(&c) < 0)
+		return cli_end(&c);
 	if (cli_split(&c, c.argv[0], &p) < 0)
 		return cli_end(&c);
 	gofer_umask(p.ns, mask);
@@ -277,6 +281,6 @@ static int run_mknod(int argc, char **argv)
 	return cli_end(&c);
 }
 
-const struct verb verb_touch = { "touch", "set times, make empty files", run_touch };
-const struct verb verb_truncate = { "truncate", "set sizes", run_truncate };
-const struct verb verb_mknod = { "mknod", "make FIFOs", run_mknod };
+const struct verb verb_touch = { "touch", "set times, make empty files", run_touch, &touch_spec };
+const struct verb verb_truncate = { "truncate", "set sizes", run_truncate, &truncate_spec };
+const struct verb verb_mknod = { "mknod", "make FIFOs", run_mknod, &mknod_spec };

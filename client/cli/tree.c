@@ -74,7 +74,7 @@ static void draw(struct tree *t, const char *path, const char *lead, unsigned le
 	for (size_t i = 0; i < l.n; i++)
 		if (is_shown(t, &l.entries[i]))
 			last = i;
-	for (size_t i = 0; i < l.n; i++) {
+	for (size_t i = 0; i < l.n && !cli_stops(t->c); i++) {
 		const struct cli_entry *e = &l.entries[i];
 
 		if (!is_shown(t, e))
@@ -147,10 +147,11 @@ static int run(int argc, char **argv)
 				cli_no_usage(&c, "-L: at least 1");
 		}
 	}
-	cli_need_operands(&c, 1, -1);
-	cli_connect(&c);
+	cli_default_operand(&c);
+	if (cli_need_operands(&c, 1, -1) < 0 || cli_connect(&c) < 0)
+		return cli_end(&c);
 	t.ascii = strcmp(nl_langinfo(CODESET), "UTF-8") != 0;
-	for (int i = 0; i < c.argc; i++) {
+	for (int i = 0; i < c.argc && !cli_stops(&c); i++) {
 		_cleanup_path_ struct cli_path p = { 0 };
 
 		if (cli_split(&c, c.argv[i], &p) < 0)
@@ -172,4 +173,4 @@ static int run(int argc, char **argv)
 	return cli_end(&c);
 }
 
-const struct verb verb_tree = { "tree", "draw trees", run };
+const struct verb verb_tree = { "tree", "draw trees", run, &spec };

@@ -85,7 +85,8 @@ static int run(int argc, char **argv)
 	_cleanup_free_ void *decoded = NULL;
 	bool base64 = false;
 	const char *what;
-	int flags = 0, key, r;
+	int flags = 0, n = 0, key, r;
+	size_t len = 0;
 	struct cli c;
 
 	cli_begin(&c, &spec, argc, argv);
@@ -95,17 +96,23 @@ static int run(int argc, char **argv)
 		else
 			base64 = true;
 	}
-	cli_need_operands(&c, 1, -1);
+	if (cli_need_operands(&c, 1, -1) < 0)
+		return cli_end(&c);
 	what = c.argv[0];
 	if (strcmp(what, "list") == 0)
-		cli_need_operands(&c, 2, 2);
+		n = 2;
 	else if (strcmp(what, "get") == 0 || strcmp(what, "rm") == 0)
-		cli_need_operands(&c, 3, 3);
+		n = 3;
 	else if (strcmp(what, "set") == 0)
-		cli_need_operands(&c, 4, 4);
+		n = 4;
 	else
 		cli_no_usage(&c, "'%s' is none of list, get, set, rm", what);
-	cli_connect(&c);
+	if (cli_need_operands(&c, n, n) < 0)
+		return cli_end(&c);
+	if (n == 4 && base64 && cli_base64_decode(c.argv[3], &decoded, &len) < 0)
+		cli_no_usage(&c, "'%s' is not base64", c.argv[3]);
+	if (cli_connect(&c) < 0)
+		return cli_end(&c);
 	if (cli_split(&c, c.argv[1], &p) < 0)
 		return cli_end(&c);
 	if (*what == 'l') {
@@ -115,15 +122,8 @@ static int run(int argc, char **argv)
 	} else if (*what == 'r') {
 		r = gofer_removexattr(p.ns, p.path, c.argv[2], flags);
 	} else {
-		const void *value = c.argv[3];
-		size_t len = strlen(c.argv[3]);
-
-		if (base64) {
-			if (cli_base64_decode(c.argv[3], &decoded, &len) < 0)
-				cli_no_usage(&c, "'%s' is not base64", c.argv[3]);
-			value = decoded;
-		}
-		r = gofer_setxattr(p.ns, p.path, c.argv[2], value, len, 0, flags);
+		r = gofer_setxattr(p.ns, p.path, c.argv[2], base64 ? decoded : c.argv[3],
+				   base64 ? len : strlen(c.argv[3]), 0, flags);
 	}
 	if (r < 0) {
 		_cleanup_free_ char *where = NULL;
@@ -136,4 +136,4 @@ static int run(int argc, char **argv)
 	return cli_end(&c);
 }
 
-const struct verb verb_xattr = { "xattr", "show and change extended attributes", run };
+const struct verb verb_xattr = { "xattr", "show and change extended attributes", run, &spec };

@@ -237,11 +237,12 @@ static void take_options(struct cli *c, struct stress *st, struct choices *ch)
 	}
 }
 
-static void check_options(struct cli *c, struct stress *st, const struct choices *ch, bool rename)
+static int check_options(struct cli *c, struct stress *st, const struct choices *ch, bool rename)
 {
 	const struct rpc_info *rpc = st->only ? rpc_find_by_name(st->only) : NULL;
 
-	cli_need_operands(c, 0, 0);
+	if (cli_need_operands(c, 0, 0) < 0)
+		return -EINVAL;
 	if (c->server || c->stats)
 		cli_no_usage(c, "it starts servers of its own: --server and --stats mean nothing");
 	if (rename && ch->only_step)
@@ -254,6 +255,7 @@ static void check_options(struct cli *c, struct stress *st, const struct choices
 		cli_no_usage(c, "--sample: from 1");
 	if (st->only && (!rpc || !(rpc->flags & RPC_PATH)))
 		cli_no_usage(c, "--rpc: '%s' is no request that takes a path", st->only);
+	return c->over ? -EINVAL : 0;
 }
 
 static int run(int argc, char **argv)
@@ -272,7 +274,8 @@ static int run(int argc, char **argv)
 	take_options(&c, st, &ch);
 	if (!tool)
 		cli_no_usage(&c, "which tool? 'rename' or 'step'");
-	check_options(&c, st, &ch, *tool == 'r');
+	if (!tool || check_options(&c, st, &ch, *tool == 'r') < 0)
+		return cli_end(&c);
 	st->json = c.json;
 	st->progress = isatty(STDERR_FILENO) && !c.json;
 	if (!st->seed && getrandom(&st->seed, sizeof(st->seed), 0) == sizeof(st->seed))
@@ -313,4 +316,4 @@ static int run(int argc, char **argv)
 }
 
 const struct verb verb_stress = { "stress", "attack servers of its own with races and single steps",
-				  run };
+				  run, &spec };

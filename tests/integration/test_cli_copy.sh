@@ -1,6 +1,7 @@
 #!/bin/bash
 # Proves: get -r and put -r copy a tree with everything in it (odd names, links, holes, attributes, times), with and without donated
 # descriptors; they replace without following anything, leave nothing half-written, and remove temporaries when interrupted.
+# timeout: 400
 # Runs as root and as an ordinary user. GOFER=path of the command (default build/gofer).
 set -u
 if [[ -z ${INSIDE:-} ]]; then

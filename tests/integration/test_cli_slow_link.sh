@@ -1,13 +1,15 @@
 #!/bin/bash
-# On a slow link, get -r, put -r, find, du and rm -r keep the pipe full: N small files are N*3/200 rounds at most, as 10,000 in 3 seconds would be
+# On a slow link, get -r, put -r, find, du and rm -r keep the pipe full: N small files take N*3/200 rounds at most (or 30), as 10,000 in 3 seconds would
 # where a round takes 20 ms. A round is one wait for answers; relay.c counts them, by no clock. And what they do is what they do without a link.
+# In memory where that is possible: thousands of files come and go.
+[ ! -w /dev/shm ] || export TMPDIR=/dev/shm
 # shellcheck source=tests/integration/lib.sh
 . "${SRC:-$(dirname "$0")/../..}/tests/integration/lib.sh"
 
 relay=$BUILD/tests/integration/relay
 [ -x "$relay" ] || skip "$relay is not built"
-files=${GOFER_TEST_FILES:-2000} # 10000 in make bench-delay
-most=$((files * 3 / 200))
+files=${GOFER_TEST_FILES:-1000} # 10000 in make bench-delay
+most=$((files > 2000 ? files * 3 / 200 : 30))
 export LC_ALL=C
 
 plant() { # directory, subdirectories: the files, evenly
@@ -17,9 +19,9 @@ plant() { # directory, subdirectories: the files, evenly
 	done
 }
 mkdir "$T/vol"
-plant "$T/vol/src" 100
+plant "$T/vol/src" 50
 mkdir "$T/vol/wide"
-(cd "$T/vol/wide" && seq -f 'd%g' 1000 | xargs mkdir && touch d77/x)
+(cd "$T/vol/wide" && seq -f 'd%g' 400 | xargs mkdir && touch d77/x)
 ln -s src "$T/vol/link"
 start_server -v "$T/vol:v:rw,donate=never,$ME_SQUASH"
 
@@ -43,11 +45,11 @@ awk '{ d = $0; while (sub("/[^/]*$", "", d)) if (d in seen) exit 1; seen[$0] }' 
 far 20 du -a v:/src && near du -a v:/src
 (cd "$T/vol" && du -a src) | sed 's,\t,\tv:/,' | sort | cmp - <(sort "$T/out") || fail "du -a does not say what du(1) says"
 far 20 find v:/wide -type d -empty && near find v:/wide -type d -empty
-[ "$(wc -l <"$T/out")" = 999 ] || fail "find -empty: $(wc -l <"$T/out") directories"
+[ "$(wc -l <"$T/out")" = 399 ] || fail "find -empty: $(wc -l <"$T/out") directories"
 far 20 find v:/wide -maxdepth 1 -empty -name d5 && [ "$(cat "$T/out")" = v:/wide/d5 ] || fail "find -maxdepth -empty: $(cat "$T/out")"
 far 20 find v:/src -mindepth 1 -maxdepth 1 && near find v:/src -mindepth 1 -maxdepth 1
 far 20 find v:/src -name a3 -prune -o -type d -print && near find v:/src -name a3 -prune -o -type d -print
-far 20 find v:/src -name b42 -quit
+far 20 find v:/src -name b24 -quit
 far 20 find v:/link/a1 -type d && near find v:/link/a1 -type d
 
 # Trees, there and back.
@@ -78,7 +80,7 @@ far 15 find v:/way/tree/ -delete && [ -z "$(ls "$T/vol/behind")" ] || fail "find
 far 10 rm v:/way && [ -d "$T/vol/behind" ] || fail "rm of a link"
 
 # Somebody fills a directory of several replies while it is removed: it is walked again. Output that nobody reads holds rm up meanwhile.
-mkdir "$T/vol/filling" && (cd "$T/vol/filling" && seq 6000 | split -l 1 -a 5)
+mkdir "$T/vol/filling" && (cd "$T/vol/filling" && seq 3500 | split -l 1 -a 5)
 mkfifo "$T/gate"
 "$GOFER" rm -rv v:/filling >"$T/gate" 2>"$T/err" &
 pid=$!
