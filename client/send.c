@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 
 #include "client/session.h"
+#include "proto/codec.h"
 
 static void expect_init(struct expect *e, const struct rpc_info *rpc, const ProtobufCMessage *m,
 			size_t data_len)
@@ -62,25 +63,28 @@ static void expect_init(struct expect *e, const struct rpc_info *rpc, const Prot
 int packed_init(struct packed *p, struct gofer_session *s, const struct gofer_request *request)
 {
 	const struct rpc_info *rpc = rpc_find(request->type);
-	size_t body;
+	ssize_t body;
 
 	p->buf = p->small;
 	if (!rpc || !request->message || request->message->descriptor != rpc->request)
 		return fail_words(-EINVAL,
 				  "request of type %u: no such RPC, or another one's message",
 				  request->type);
-	body = protobuf_c_message_get_packed_size(request->message);
-	if (body > FRAME_MAX_BODY || request->data_len > s->limits.max_data ||
-	    FRAME_HEADER_SIZE + body + request->data_len > s->limits.max_frame)
-		return fail_words(-EMSGSIZE, "%s: the request does not fit in one frame",
-				  rpc->name);
-	p->len = FRAME_HEADER_SIZE + body;
-	if (p->len > sizeof(p->small)) {
-		p->buf = malloc(p->len);
+	body = codec_pack(request->message, p->small + FRAME_HEADER_SIZE,
+			  sizeof(p->small) - FRAME_HEADER_SIZE);
+	if (body < 0) {
+		p->buf = malloc(FRAME_HEADER_SIZE + FRAME_MAX_BODY);
 		if (!p->buf)
 			return -ENOMEM;
+		body = codec_pack(request->message, p->buf + FRAME_HEADER_SIZE, FRAME_MAX_BODY);
 	}
-	protobuf_c_message_pack(request->message, p->buf + FRAME_HEADER_SIZE);
+	if (body < 0 || request->data_len > s->limits.max_data ||
+	    FRAME_HEADER_SIZE + (size_t)body + request->data_len > s->limits.max_frame) {
+		packed_deinit(p);
+		return fail_words(-EMSGSIZE, "%s: the request does not fit in one frame",
+				  rpc->name);
+	}
+	p->len = FRAME_HEADER_SIZE + (size_t)body;
 	p->data = request->data;
 	p->data_len = request->data_len;
 	p->fd = request->fd > 0 || (rpc->flags & RPC_TAKES_FD) ? request->fd : -EBADF;

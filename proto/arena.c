@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { ARENA_ALIGN = 16 };
+#include "proto/codec.h"
 
 static void *arena_pb_alloc(void *data, size_t size)
 {
@@ -48,14 +48,7 @@ void arena_reset(struct arena *a)
 
 void *arena_alloc(struct arena *a, size_t size)
 {
-	size_t at = (a->used + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
-
-	if (at > a->size || size > a->size - at) {
-		a->exhausted = true;
-		return NULL;
-	}
-	a->used = at + size;
-	return a->block + at;
+	return arena_take(a, size);
 }
 
 void *arena_calloc(struct arena *a, size_t count, size_t size)
@@ -85,8 +78,12 @@ void *arena_memdup(struct arena *a, const void *data, size_t size)
 int arena_unpack(struct arena *a, const ProtobufCMessageDescriptor *descriptor, const uint8_t *data,
 		 size_t size, ProtobufCMessage **ret_message)
 {
-	ProtobufCMessage *m = protobuf_c_message_unpack(descriptor, &a->allocator, size, data);
+	ProtobufCMessage *m;
+	int r = codec_unpack(a, descriptor, data, size, ret_message);
 
+	if (r <= 0)
+		return r;
+	m = protobuf_c_message_unpack(descriptor, &a->allocator, size, data);
 	if (!m)
 		return a->exhausted ? -EMSGSIZE : -EBADMSG;
 	*ret_message = m;

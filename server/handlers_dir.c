@@ -14,6 +14,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "proto/codec.h"
+
 enum {
 	REPLY_RESERVE = 32, /* of the body, for what is set last: the end flag, the handle */
 	ENTRY_OVERHEAD = 8, /* tag and length of one entry */
@@ -109,7 +111,7 @@ static int add_entry(const struct fs_dirent *d, void *userdata)
 	if ((l->query->attrs || l->query->targets) &&
 	    !add_details(l, entry, (const char *)entry->name.data))
 		return no_room(l);
-	size = gofer__entry__get_packed_size(entry) + ENTRY_OVERHEAD;
+	size = codec_size(&entry->base) + ENTRY_OVERHEAD;
 	if (size > l->left)
 		return 1;
 	l->left -= size;
@@ -120,7 +122,7 @@ static int add_entry(const struct fs_dirent *d, void *userdata)
 static int list(struct listing *l, struct handle *handle)
 {
 	struct request *r = l->request;
-	size_t rest = gofer__read_dir_reply__get_packed_size(l->reply) + REPLY_RESERVE;
+	size_t rest = codec_size(&l->reply->base) + REPLY_RESERVE;
 	size_t most = FRAME_MAX_BODY;
 	bool end = false;
 	int e;

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "common/log.h"
+#include "proto/codec.h"
 #include "proto/errnos.h"
 
 enum {
@@ -57,6 +58,18 @@ int reply_flush(struct worker *w)
 	return w->out_used ? send_packet(w, NULL, 0, -EBADF) : 0;
 }
 
+/* Packs the body behind the place for its header, so that the payload fits into the packet as well. Its length, or -EMSGSIZE. */
+static ssize_t pack_body(struct worker *w, const ProtobufCMessage *body, size_t data_len)
+{
+	size_t taken = w->out_used + FRAME_HEADER_SIZE + data_len;
+
+	if (taken > FRAME_MAX_PACKET)
+		return -EMSGSIZE;
+	return body ? codec_pack(body, w->out + w->out_used + FRAME_HEADER_SIZE,
+				 MIN(FRAME_MAX_PACKET - taken, (size_t)FRAME_MAX_BODY))
+		    : 0;
+}
+
 /*
  * Appends header and body; the payload is for the caller. False: the message does not fit a frame (a bug of the handler, which
  * bounds what it builds).
@@ -64,9 +77,7 @@ int reply_flush(struct worker *w)
 static bool append_frame(struct worker *w, const struct frame *frame, uint8_t kind,
 			 const ProtobufCMessage *body, size_t data_len, uint8_t fds)
 {
-	size_t size = body ? protobuf_c_message_get_packed_size(body) : 0;
 	struct frame_header h = {
-		.body_len = size,
 		.data_len = data_len,
 		.tag = frame->header.tag,
 		.type = frame->header.type,
@@ -74,15 +85,20 @@ static bool append_frame(struct worker *w, const struct frame *frame, uint8_t ki
 		.flags = FRAME_REPLY | kind,
 	};
 
-	if (size > FRAME_MAX_BODY)
-		return false;
-	if (w->out_used + FRAME_HEADER_SIZE + size + data_len > FRAME_MAX_PACKET ||
-	    w->out_frames == FRAME_MAX_PER_PACKET)
+	ssize_t size;
+
+	if (w->out_frames == FRAME_MAX_PER_PACKET)
 		(void)reply_flush(w);
+	size = pack_body(w, body, data_len);
+	if (size < 0 && w->out_used) {
+		(void)reply_flush(w);
+		size = pack_body(w, body, data_len);
+	}
+	if (size < 0)
+		return false;
+	h.body_len = (uint32_t)size;
 	frame_header_pack(&h, w->out + w->out_used);
-	if (size)
-		protobuf_c_message_pack(body, w->out + w->out_used + FRAME_HEADER_SIZE);
-	w->out_used += FRAME_HEADER_SIZE + size;
+	w->out_used += FRAME_HEADER_SIZE + (size_t)size;
 	w->out_frames++;
 	return true;
 }
