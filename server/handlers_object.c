@@ -14,9 +14,8 @@ int handle_stat(struct request *r, const Gofer__StatRequest *q)
 {
 	_cleanup_walk_ struct walk_result walk = { .node = FS_NODE_NULL };
 	Gofer__StatReply *reply;
-	const struct fs_node *node;
 	Gofer__Attr attr = GOFER__ATTR__INIT;
-	int e = request_object(r, q->path, q->path->nofollow, &walk, &node, &attr);
+	int e = request_stat(r, q->path, &walk, &attr);
 
 	if (e != 0)
 		return e;

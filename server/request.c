@@ -76,6 +76,24 @@ int request_open(struct request *r, const Gofer__Path *path, bool nofollow, int 
 	return e;
 }
 
+int request_stat(struct request *r, const Gofer__Path *path, struct walk_result *walk,
+		 Gofer__Attr *ret_attr)
+{
+	struct walk_request w = walk_request_of(r, path, 0);
+	struct fs *fs = request_fs(r);
+	int e;
+
+	if (r->base[0] && path->path.len == 0)
+		return fs->ops->getattr(fs, &r->base[0]->node, ret_attr);
+	w.want = WALK_OBJECT;
+	w.nofollow = path->nofollow;
+	w.follow = path->follow;
+	e = walked(r, walk_stat(&w, walk), walk);
+	if (e == 0)
+		*ret_attr = walk->attr;
+	return e;
+}
+
 int request_object(struct request *r, const Gofer__Path *path, bool nofollow,
 		   struct walk_result *walk, const struct fs_node **ret_node, Gofer__Attr *ret_attr)
 {

@@ -192,6 +192,9 @@ int request_walk(struct request *r, const Gofer__Path *path, unsigned which, enu
 int request_object(struct request *r, const Gofer__Path *path, bool nofollow,
 		   struct walk_result *walk, const struct fs_node **ret_node,
 		   Gofer__Attr *ret_attr);
+/* The attributes of the object a path names, for requests that need nothing else of it. */
+int request_stat(struct request *r, const Gofer__Path *path, struct walk_result *walk,
+		 Gofer__Attr *ret_attr);
 /* Finds and opens an existing object: *ret_file is an open file (flags as for fs_ops.open),
  * *ret_attr its attributes. */
 int request_open(struct request *r, const Gofer__Path *path, bool nofollow, int flags,

@@ -87,6 +87,12 @@ struct fs_ops {
 	 */
 	int (*open_path)(struct fs *fs, const struct fs_node *base, const char *path, int flags,
 			 struct fs_node *ret_file, Gofer__Attr *ret_attr);
+	/*
+	 * Fast path of looking: resolve() and getattr() in one. `path` as for resolve(). FS_SLOW wherever the fast way
+	 * cannot tell. May be NULL.
+	 */
+	int (*stat_path)(struct fs *fs, const struct fs_node *base, const char *path,
+			 Gofer__Attr *ret_attr);
 	/* One component, never "..", not followed. With want_dir: FS_SYMLINK, or -ENOTDIR for what
 	 * is no directory. */
 	int (*child)(struct fs *fs, const struct fs_node *dir, const char *name, bool want_dir,

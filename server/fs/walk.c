@@ -520,32 +520,77 @@ int walk_resolve(const struct walk_request *request, struct walk_result *ret)
 	return r;
 }
 
-/* The whole request in one step of the backend. FS_SLOW where it must be walked. */
-static int open_fast(const struct walk_request *request, int flags, struct walk_result *ret)
+/*
+ * The request's path as the backends' fast paths take it, and whether it must be a directory. FS_SLOW where they
+ * cannot.
+ */
+static int plain_path(const struct walk_request *request, char path[static PATH_MAX], bool *ret_dir)
 {
 	const char *text = (const char *)request->path;
-	struct fs *fs = request->fs;
-	struct fs_node base = request->base ? *request->base : FS_ROOT_NODE(fs);
 	size_t begin = 0, end = request->path_len;
-	char path[PATH_MAX];
-	int r;
 
-	if (!fs->ops->open_path || flags & O_PATH || path_has_dotdot(text, end))
+	if (path_has_dotdot(text, end))
 		return FS_SLOW;
 	while (begin < end && text[begin] == '/')
 		begin++;
-	if (end > begin && text[end - 1] == '/')
-		flags |= O_DIRECTORY;
+	*ret_dir = end > begin && text[end - 1] == '/';
 	while (end > begin && text[end - 1] == '/')
 		end--;
-	if (begin == end || end - begin >= sizeof(path))
+	if (begin == end || end - begin >= PATH_MAX)
 		return FS_SLOW;
 	memcpy(path, text + begin, end - begin);
 	path[end - begin] = '\0';
-	r = request->base ? fs->ops->verify(fs, &base) : 0;
+	return 0;
+}
+
+/* The whole request in one step of the backend. FS_SLOW where it must be walked. */
+static int open_fast(const struct walk_request *request, int flags, struct walk_result *ret)
+{
+	struct fs *fs = request->fs;
+	struct fs_node base = request->base ? *request->base : FS_ROOT_NODE(fs);
+	char path[PATH_MAX];
+	bool dir;
+	int r;
+
+	if (!fs->ops->open_path || flags & O_PATH)
+		return FS_SLOW;
+	r = plain_path(request, path, &dir);
+	if (r == 0 && request->base)
+		r = fs->ops->verify(fs, &base);
 	if (r == 0)
-		r = fs->ops->open_path(fs, &base, path, flags, &ret->node, &ret->attr);
+		r = fs->ops->open_path(fs, &base, path, flags | (dir ? O_DIRECTORY : 0), &ret->node,
+				       &ret->attr);
 	return r;
+}
+
+static int stat_fast(const struct walk_request *request, struct walk_result *ret)
+{
+	struct fs *fs = request->fs;
+	struct fs_node base = request->base ? *request->base : FS_ROOT_NODE(fs);
+	char path[PATH_MAX];
+	bool dir;
+	int r;
+
+	if (!fs->ops->stat_path)
+		return FS_SLOW;
+	r = plain_path(request, path, &dir);
+	if (r == 0 && request->base)
+		r = fs->ops->verify(fs, &base);
+	if (r == 0)
+		r = fs->ops->stat_path(fs, &base, path, &ret->attr);
+	if (r == 0 &&
+	    ((dir && !S_ISDIR(ret->attr.mode)) || (S_ISLNK(ret->attr.mode) && !request->nofollow)))
+		return FS_SLOW;
+	return r;
+}
+
+int walk_stat(const struct walk_request *request, struct walk_result *ret)
+{
+	int r;
+
+	*ret = (struct walk_result){ .node = FS_NODE_NULL };
+	r = stat_fast(request, ret);
+	return r == FS_SLOW ? walk_resolve(request, ret) : r;
 }
 
 int walk_open(const struct walk_request *request, int flags, struct walk_result *ret)

@@ -74,6 +74,9 @@ void walk_result_deinit(struct walk_result *result);
  */
 int walk_open(const struct walk_request *request, int flags, struct walk_result *ret);
 
+/* walk_resolve() of WALK_OBJECT for who wants only ret->attr: there may be no node. */
+int walk_stat(const struct walk_request *request, struct walk_result *ret);
+
 /*
  * A Stop for a link found at the last name by an operation on (dir, name) that returned FS_SYMLINK.
  * 0 with ret_stop, or -errno

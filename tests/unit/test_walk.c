@@ -7,6 +7,28 @@
 
 #include "tests/unit/fs_fixture.h"
 
+/* walk_resolve(); and walk_stat(), which may take another way, must say the same. */
+static int resolve(const struct walk_request *q, struct walk_result *ret)
+{
+	_cleanup_walk_ struct walk_result looked = { .node = FS_NODE_NULL };
+	int r = walk_resolve(q, ret), s;
+
+	if (q->want != WALK_OBJECT)
+		return r;
+	s = walk_stat(q, &looked);
+	cr_assert_eq(s, r, "\"%.*s\": walk_stat() says %d, walk_resolve() %d", (int)q->path_len,
+		     (const char *)q->path, s, r);
+	cr_assert_eq(looked.n_followed, ret->n_followed);
+	if (r == 0) {
+		cr_assert_eq(looked.attr.ino, ret->attr.ino);
+		cr_assert_eq(looked.attr.mode, ret->attr.mode);
+	} else if (r == WALK_STOP) {
+		cr_assert_eq(looked.stop->reason, ret->stop->reason);
+		cr_assert_eq(looked.stop->begin, ret->stop->begin);
+	}
+	return r;
+}
+
 static void expect_object(struct fixture *t, const char *path, const char *same_as)
 {
 	struct walk_request q = request_for(t, path);
@@ -14,7 +36,7 @@ static void expect_object(struct fixture *t, const char *path, const char *same_
 	int r;
 
 	q.nofollow = true;
-	r = walk_resolve(&q, &result);
+	r = resolve(&q, &result);
 	cr_assert_eq(r, 0, "walk \"%s\": %s", path, r < 0 ? strerror(-r) : "stopped");
 	cr_assert_eq(result.attr.ino, inode_of(t, same_as), "\"%s\" is not %s", path, same_as);
 }
@@ -23,7 +45,7 @@ static void expect_error(struct fixture *t, const char *path, int error)
 {
 	struct walk_request q = request_for(t, path);
 	_cleanup_walk_ struct walk_result result;
-	int r = walk_resolve(&q, &result);
+	int r = resolve(&q, &result);
 
 	cr_assert_eq(r, -error, "walk \"%s\": %s instead of %s", path,
 		     r < 0    ? strerror(-r)
@@ -39,7 +61,7 @@ static void expect_above_root(struct fixture *t, const char *path, uint32_t begi
 	int r;
 
 	q.which = 1;
-	r = walk_resolve(&q, &result);
+	r = resolve(&q, &result);
 	cr_assert_eq(r, WALK_STOP, "walk \"%s\": %d", path, r);
 	cr_assert_eq(result.stop->reason, GOFER__STOP__REASON__ABOVE_ROOT);
 	cr_assert_eq(result.stop->which, 1);
@@ -131,15 +153,15 @@ FS_TEST(walk, a_trailing_slash_wants_a_directory)
 	/* Even "the link itself" means what it points to, with a slash behind. */
 	q = request_for(t, "to-a/");
 	q.nofollow = true;
-	cr_assert_eq(walk_resolve(&q, &result), WALK_STOP);
+	cr_assert_eq(resolve(&q, &result), WALK_STOP);
 	cr_assert_eq(result.stop->end, 4);
 	q.follow = 1;
-	cr_assert_eq(walk_resolve(&q, &result), 0);
+	cr_assert_eq(resolve(&q, &result), 0);
 	cr_assert_eq(result.attr.ino, inode_of(t, "a"));
 	walk_result_deinit(&result);
 	q = request_for(t, "to-f/");
 	q.follow = 1;
-	cr_assert_eq(walk_resolve(&q, &result), WALK_STOP, "the failure lies behind the link");
+	cr_assert_eq(resolve(&q, &result), WALK_STOP, "the failure lies behind the link");
 }
 
 FS_TEST(walk, S30_a_link_at_any_component_stops_with_its_place_target_and_attributes)
@@ -169,7 +191,7 @@ FS_TEST(walk, S30_a_link_at_any_component_stops_with_its_place_target_and_attrib
 				append(path, sizeof(path), "/x");
 
 			q = request_for(t, path);
-			cr_assert_eq(walk_resolve(&q, &result), WALK_STOP, "%s", path);
+			cr_assert_eq(resolve(&q, &result), WALK_STOP, "%s", path);
 			cr_assert_eq(result.stop->reason, GOFER__STOP__REASON__SYMLINK);
 			cr_assert_eq(result.stop->begin, begin);
 			cr_assert_eq(result.stop->end, begin + 1);
@@ -181,7 +203,7 @@ FS_TEST(walk, S30_a_link_at_any_component_stops_with_its_place_target_and_attrib
 
 			/* An absolute target is never followed, whatever the budget. */
 			q.follow = targets[k][0] == '/' ? 40 : 0;
-			cr_assert_eq(walk_resolve(&q, &result), WALK_STOP);
+			cr_assert_eq(resolve(&q, &result), WALK_STOP);
 			cr_assert_eq(result.n_followed, 0);
 			cr_assert_eq(unlinkat(t->tree, upto, 0), 0);
 			arena_reset(&t->arena);
@@ -205,7 +227,7 @@ FS_TEST(walk, S31_targets_of_every_length_come_whole)
 			cr_assert_eq(errno, ENAMETOOLONG);
 			continue;
 		}
-		cr_assert_eq(walk_resolve(&q, &result), WALK_STOP);
+		cr_assert_eq(resolve(&q, &result), WALK_STOP);
 		cr_assert_eq(result.stop->target.len, lengths[i]);
 		cr_assert_arr_eq(result.stop->target.data, target, lengths[i]);
 		cr_assert_eq(unlinkat(t->tree, "l", 0), 0);
@@ -262,7 +284,7 @@ FS_TEST(walk, links_are_followed_within_the_budget_and_told)
 			int r;
 
 			q.follow = follow;
-			r = walk_resolve(&q, &result);
+			r = resolve(&q, &result);
 			if (follow < cases[i].links) {
 				cr_assert_eq(r, WALK_STOP, "%s with %u: %d", cases[i].path, follow,
 					     r);
@@ -291,7 +313,7 @@ FS_TEST(walk, a_failure_behind_a_followed_link_is_the_clients_to_find)
 	make_link(t, "d", "first");
 	make_link(t, "gone", "d/x");
 	q.follow = 40;
-	cr_assert_eq(walk_resolve(&q, &result), WALK_STOP);
+	cr_assert_eq(resolve(&q, &result), WALK_STOP);
 	cr_assert_eq(result.stop->n_followed, 1);
 	cr_assert_eq(result.stop->begin, 2);
 	cr_assert_eq(result.stop->end, 3);
@@ -308,7 +330,7 @@ FS_TEST(walk, S35_loops_and_growing_texts_end_early)
 	make_link(t, "loop", "loop");
 	q = request_for(t, "loop");
 	q.follow = 40;
-	cr_assert_eq(walk_resolve(&q, &result), WALK_STOP);
+	cr_assert_eq(resolve(&q, &result), WALK_STOP);
 	cr_assert_eq(result.n_followed, 40);
 	cr_assert_eq(result.stop->n_followed, 40);
 
@@ -320,7 +342,7 @@ FS_TEST(walk, S35_loops_and_growing_texts_end_early)
 	make_link(t, target, "grow");
 	q = request_for(t, "grow");
 	q.follow = 40;
-	cr_assert_eq(walk_resolve(&q, &result), WALK_STOP);
+	cr_assert_eq(resolve(&q, &result), WALK_STOP);
 	cr_assert_lt(result.n_followed, 4);
 }
 
@@ -394,7 +416,7 @@ FS_TEST(walk, S7_long_paths_hold_few_descriptors_unless_they_come_back)
 	{
 		struct walk_request q = request_for(t, path);
 		_cleanup_walk_ struct walk_result result;
-		int r = walk_resolve(&q, &result);
+		int r = resolve(&q, &result);
 
 		cr_assert_eq(r, 0, "%d", r);
 	}
@@ -435,7 +457,7 @@ FS_TEST(walk, S7_a_tree_deeper_than_a_path_is_walked_in_pieces)
 		struct walk_result result;
 
 		q.base = i ? &at : NULL;
-		r = walk_resolve(&q, &result);
+		r = resolve(&q, &result);
 		if (r == 0) {
 			fs_node_deinit(&at);
 			at = result.node;
@@ -483,7 +505,7 @@ FS_TEST(walk, a_base_is_where_the_path_starts)
 
 		q = request_for(t, cases[i].path);
 		q.base = &b;
-		r = walk_resolve(&q, &result);
+		r = resolve(&q, &result);
 		cr_assert_eq(r, 0, "%s: %d", cases[i].path, r);
 		cr_assert_eq(result.attr.ino, inode_of(t, cases[i].object), "%s", cases[i].path);
 		walk_result_deinit(&result);
@@ -491,25 +513,25 @@ FS_TEST(walk, a_base_is_where_the_path_starts)
 
 	q = request_for(t, "../../a/../..");
 	q.base = &b;
-	cr_assert_eq(walk_resolve(&q, &result), WALK_STOP);
+	cr_assert_eq(resolve(&q, &result), WALK_STOP);
 	cr_assert_eq(result.stop->reason, GOFER__STOP__REASON__ABOVE_ROOT);
 	cr_assert_eq(result.stop->begin, 11);
 
 	q = request_for(t, "..");
 	q.base = &root;
-	cr_assert_eq(walk_resolve(&q, &result), WALK_STOP, "the root as a base is still the root");
+	cr_assert_eq(resolve(&q, &result), WALK_STOP, "the root as a base is still the root");
 
 	/* A file is a base for itself alone. */
 	q = request_for(t, "");
 	q.base = &f;
-	cr_assert_eq(walk_resolve(&q, &result), 0);
+	cr_assert_eq(resolve(&q, &result), 0);
 	cr_assert_eq(result.attr.ino, inode_of(t, "a/f"));
 	walk_result_deinit(&result);
 	static const char *const below_a_file[] = { "x", "..", ".", "/" };
 	for (size_t i = 0; i < ARRAY_SIZE(below_a_file); i++) {
 		q = request_for(t, below_a_file[i]);
 		q.base = &f;
-		cr_assert_eq(walk_resolve(&q, &result), -ENOTDIR, "%s", below_a_file[i]);
+		cr_assert_eq(resolve(&q, &result), -ENOTDIR, "%s", below_a_file[i]);
 	}
 }
 
@@ -530,10 +552,10 @@ FS_TEST(walk, S19_a_base_that_was_moved_out_of_the_tree_leads_nowhere)
 
 		q = request_for(t, paths[i]);
 		q.base = &b;
-		r = walk_resolve(&q, &result);
+		r = resolve(&q, &result);
 		cr_assert_eq(r, -ESTALE, "\"%s\": %d", paths[i], r);
 		q.want = WALK_NAME;
-		r = walk_resolve(&q, &result);
+		r = resolve(&q, &result);
 		cr_assert_eq(r, -ESTALE, "\"%s\": %d", paths[i], r);
 	}
 	/* Back in the tree, elsewhere: a descriptor knows where it is, a path does not. */
@@ -541,11 +563,11 @@ FS_TEST(walk, S19_a_base_that_was_moved_out_of_the_tree_leads_nowhere)
 	q = request_for(t, "..");
 	q.base = &b;
 	if (is_host(t)) {
-		cr_assert_eq(walk_resolve(&q, &result), 0);
+		cr_assert_eq(resolve(&q, &result), 0);
 		cr_assert_eq(result.attr.ino, inode_of(t, ""));
 		walk_result_deinit(&result);
 	} else {
-		cr_assert_eq(walk_resolve(&q, &result), -ESTALE);
+		cr_assert_eq(resolve(&q, &result), -ESTALE);
 	}
 }
 
@@ -612,7 +634,7 @@ FS_TEST(walk, a_name_comes_with_the_directory_that_holds_it)
 		int r;
 
 		q.want = WALK_NAME;
-		r = walk_resolve(&q, &result);
+		r = resolve(&q, &result);
 		cr_assert_eq(r, cases[i].result, "\"%s\": %d", cases[i].path, r);
 		if (r != 0)
 			continue;
@@ -633,7 +655,7 @@ FS_TEST(walk, a_link_met_at_the_last_name_becomes_a_stop)
 
 	make_small_tree(t);
 	q.want = WALK_NAME;
-	cr_assert_eq(walk_resolve(&q, &result), 0);
+	cr_assert_eq(resolve(&q, &result), 0);
 	cr_assert_eq(walk_stop_at_name(&q, &result, &stop), 0);
 	cr_assert_eq(stop->reason, GOFER__STOP__REASON__SYMLINK);
 	cr_assert_eq(stop->begin, 2);
@@ -784,7 +806,7 @@ static int64_t by_walking(struct fixture *t, const char *path, bool nofollow, ui
 		arena_reset(&t->arena);
 		q.nofollow = nofollow;
 		q.follow = MIN(follow, 40 - links);
-		r = walk_resolve(&q, &result);
+		r = resolve(&q, &result);
 		if (r < 0)
 			return r;
 		if (r == 0)

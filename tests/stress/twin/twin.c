@@ -213,6 +213,7 @@ __attribute__((constructor)) static void become(void)
 	if (is_twin) {
 		ops->resolve = twin_resolve;
 		ops->open_path = twin_open_path;
+		ops->stat_path = NULL; /* through its own resolve() */
 		ops->child = twin_child;
 		ops->verify = twin_verify;
 		ops->parent = twin_parent;
