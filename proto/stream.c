@@ -249,12 +249,17 @@ static int send_some(struct stream *s, const struct iovec *iov, int iovcnt, int 
 	return 0;
 }
 
-/* The rest of what send_some() began; interrupted, the stream is of no use any more. */
+/*
+ * The rest of what send_some() began. Whoever interrupts the thread (a Cancel of the request behind the one
+ * that is answered here) means no half of a frame: only when nobody reads any more, the stream is left cut.
+ */
 static int send_rest(struct stream *s)
 {
 	while (s->out_start < s->out_end) {
 		ssize_t n = send_from(s->fd, s->out + s->out_start, s->out_end - s->out_start, 0);
 
+		if (n < 0 && errno == EINTR && !(s->over && atomic_load(s->over)))
+			continue;
 		if (n < 0) {
 			s->cut = true;
 			return errno == EINTR ? -EPIPE : -errno;

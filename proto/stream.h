@@ -7,6 +7,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/uio.h>
 
 #include "common/packet.h"
@@ -23,6 +24,8 @@ struct stream {
 	uint8_t *out; /* the rest of a frame that did not fit the socket: [out_start, out_end) */
 	size_t out_start, out_end;
 	bool cut; /* a frame was left half sent: no other can follow */
+	const _Atomic bool
+		*over; /* borrowed, may be NULL: once true, a send that is interrupted gives up */
 };
 
 /* Whether the socket is a stream: 1, 0 for packets, -errno. */
@@ -42,9 +45,9 @@ ssize_t stream_recv(struct stream *s, void *buf, unsigned max_frames, int flags)
 size_t stream_buffered(struct stream *s);
 
 /*
- * Sends all of iov, whole frames, FRAME_MAX_PACKET bytes at most. Blocking (flags 0): 0 or -errno;
- * after -EINTR the call may be repeated only if nothing was sent, else the stream is cut and the
- * result -EPIPE. With MSG_DONTWAIT: 0 when all was taken, though some of it may wait for
+ * Sends all of iov, whole frames, FRAME_MAX_PACKET bytes at most. Blocking (flags 0): 0 or -errno.
+ * -EINTR: nothing was sent. Interrupted later it goes on, unless it is over: then the stream is cut and
+ * the result -EPIPE. With MSG_DONTWAIT: 0 when all was taken, though some of it may wait for
  * stream_flush(); -EAGAIN when nothing was.
  */
 int stream_send(struct stream *s, const struct iovec *iov, int iovcnt, int flags);

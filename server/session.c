@@ -517,6 +517,7 @@ static int session_init(struct session *s, const struct server *server, int sock
 		s->stream = stream_new(sock, STREAM_CHUNK, true);
 		if (!s->stream)
 			return -ENOMEM;
+		s->stream->over = &s->ended;
 	}
 	r = pool_init(s);
 	if (r < 0)

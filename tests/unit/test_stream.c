@@ -4,6 +4,9 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -295,5 +298,90 @@ Test(stream, frames_of_several_threads_stay_whole)
 	for (unsigned i = 0; i < SENDERS; i++)
 		pthread_join(senders[i].thread, NULL);
 	stream_free(other);
+	pipe_free(p);
+}
+
+static atomic_uint interrupted;
+
+static void on_interrupt(int signal _unused_)
+{
+	interrupted++;
+}
+
+struct interrupted_send {
+	pthread_t thread;
+	struct pipe *pipe;
+	int result;
+	_Atomic bool done;
+};
+
+static void *send_one(void *userdata)
+{
+	static uint8_t frame[FRAME_HEADER_SIZE + FRAME_MAX_DATA];
+	struct interrupted_send *s = userdata;
+	struct iovec iov = { .iov_base = frame };
+
+	iov.iov_len = put_frame(frame, RPC_TYPE_Read, 7, 0, FRAME_MAX_DATA);
+	s->result = stream_send(s->pipe->stream, &iov, 1, 0);
+	s->done = true;
+	return NULL;
+}
+
+/* A frame that does not fit the socket, nobody who reads, and signals. */
+static void send_interrupted(struct interrupted_send *s, struct pipe *p, _Atomic bool *over)
+{
+	struct sigaction sa = { .sa_handler = on_interrupt };
+	const int small = 4096;
+
+	cr_assert_eq(sigaction(SIGUSR1, &sa, NULL), 0);
+	cr_assert_eq(setsockopt(p->sock[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
+	p->stream->over = over;
+	*s = (struct interrupted_send){ .pipe = p };
+	cr_assert_eq(pthread_create(&s->thread, NULL, send_one, s), 0);
+	while (recv(p->sock[1], p->buf, 1, MSG_PEEK | MSG_DONTWAIT) != 1)
+		sched_yield();
+}
+
+Test(stream, an_interrupted_thread_sends_its_frame_to_the_end, .timeout = 60)
+{
+	struct pipe *p = pipe_new(false);
+	struct stream *other = stream_new(p->sock[1], CHUNK, false);
+	_Atomic bool over = false;
+	struct interrupted_send s;
+	ssize_t n;
+
+	cr_assert_not_null(other);
+	send_interrupted(&s, p, &over);
+	/* As a Cancel does with the request that is next. */
+	for (unsigned i = 1; i <= 200 && !s.done; i++) {
+		cr_assert_eq(pthread_kill(s.thread, SIGUSR1), 0);
+		while (interrupted < i && !s.done)
+			sched_yield();
+	}
+	cr_assert_not(s.done, "the rest was given up: %d", s.result);
+	do
+		n = stream_recv(other, p->buf, 1, 0);
+	while (n == -EINPROGRESS || n == -EINTR);
+	cr_assert_eq(n, FRAME_HEADER_SIZE + FRAME_MAX_DATA);
+	cr_assert_eq(pthread_join(s.thread, NULL), 0);
+	cr_assert_eq(s.result, 0);
+	stream_free(other);
+	pipe_free(p);
+}
+
+Test(stream, an_interrupted_thread_gives_up_once_nobody_reads, .timeout = 60)
+{
+	struct pipe *p = pipe_new(false);
+	_Atomic bool over = true;
+	struct interrupted_send s;
+
+	send_interrupted(&s, p, &over);
+	while (!s.done) {
+		(void)pthread_kill(s.thread, SIGUSR1);
+		sched_yield();
+	}
+	cr_assert_eq(pthread_join(s.thread, NULL), 0);
+	cr_assert_eq(s.result, -EPIPE);
+	cr_assert_eq(stream_send(p->stream, NULL, 0, 0), -EPIPE, "nothing follows half a frame");
 	pipe_free(p);
 }
