@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -68,7 +69,7 @@ static short wants(const struct flow *f, bool to)
 static void pump(int in, int out, int sock)
 {
 	static struct flow up, down;
-	bool ended = false;
+	bool ended = false, gone = false;
 
 	up = (struct flow){ .from = in, .to = sock };
 	down = (struct flow){ .from = sock, .to = out };
@@ -81,11 +82,15 @@ static void pump(int in, int out, int sock)
 
 		if (!p[2].events)
 			p[2].fd = -1;
-		/* Once the session is over nobody waits for ever for a client that does not read. */
-		if (poll(p, 3, down.over ? RELAY_LINGER_MS : -1) == 0)
+		/* Once the session is over, or takes nothing more, nobody waits for ever for a client that does not read. */
+		if (poll(p, 3, down.over || (gone && wants(&down, true)) ? RELAY_LINGER_MS : -1) ==
+		    0)
 			break;
-		if (flow_move(&up) < 0)
-			up.over = true;
+		if (flow_move(&up) < 0) {
+			/* Nobody takes what is left; its socket would be "ready" for it all the time. */
+			gone = up.over = true;
+			up.start = up.end;
+		}
 		if (up.over && up.start == up.end && !up.closed) {
 			(void)shutdown(sock, SHUT_WR);
 			up.closed = true;
@@ -126,6 +131,7 @@ static int join_pipes(bool strict, int *ret_sock, pid_t *ret_pid, struct serve_e
 			log_error("cannot confine the relay: %s", detail);
 			_exit(EXIT_FAILURE);
 		}
+		(void)signal(SIGPIPE, SIG_IGN);
 		pump(STDIN_FILENO, STDOUT_FILENO, pair[1]);
 		_exit(EXIT_SUCCESS);
 	}

@@ -1,8 +1,13 @@
 """streams.py GOFER DIR - servers and clients on sockets that this program makes. Run by test_streams.sh."""
+import array
+import fcntl
 import os
+import select
 import socket
+import struct
 import subprocess
 import sys
+import termios
 
 GOFER, DIR = sys.argv[1:3]
 SQUASH = f"identity=squash={os.getuid()}:{os.getgid()}"
@@ -47,6 +52,42 @@ def stopped():
     check(server.wait(60) == 0 and server.stdout.read() == b"", "SIGTERM ends it, and its output")
 
 
+def frame(kind, tag, body):
+    return struct.pack("<IIIHBB", len(body), 0, tag, kind, 0, 0) + body
+
+
+def unread():
+    """S77: a client that reads nothing and goes on sending when its session has ended holds nobody, and no CPU."""
+    with open(f"{DIR}/v/unread", "wb") as out:
+        out.write(bytes(100000))
+    # As Python has them: with SIGPIPE ignored.
+    server = serve(["--stdio"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, restore_signals=False)
+    path = b"\x1a\x06unread"  # Path.path
+    read = bytes([10, len(path)]) + path + b"\x18\x80\xa0\x06"  # count 102400
+    server.stdin.write(frame(1, 1, b"\x08\x01"))
+    server.stdin.flush()
+    server.stdout.read(struct.unpack("<II", server.stdout.read(16)[:8])[0])
+    server.stdin.write(b"".join(frame(19, tag, read) for tag in range(2, 34)))
+    server.stdin.flush()
+    waiting = array.array("i", [0])
+    while waiting[0] < 60000:
+        select.select([server.stdout], [], [])
+        fcntl.ioctl(server.stdout, termios.FIONREAD, waiting)
+    try:
+        server.stdin.write(b"\xff" * (1 << 20))
+        server.stdin.flush()
+    except BrokenPipeError:
+        pass
+    try:
+        server.wait(90)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        check(False, "a client that does not read kept the server")
+    replies = server.stdout.read()
+    check(b"\x00" * 4096 in replies, "it was answered as far as its pipe went")
+    os.unlink(f"{DIR}/v/unread")
+
+
 def vsock():
     try:
         with socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM) as s:
@@ -62,4 +103,5 @@ def vsock():
 
 passed()
 stopped()
+unread()
 vsock()
