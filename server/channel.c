@@ -33,8 +33,13 @@ struct channel {
 	struct channel_side side;
 	uint32_t turn;  /* of the request that is executed */
 	bool elsewhere; /* its reply goes through the socket */
-	sem_t started;
-	int result; /* of starting */
+	/* Whoever waits for it to start: on that thread's stack. */
+	struct starting *starting;
+};
+
+struct starting {
+	sem_t done;
+	int result;
 };
 
 static int check_area(int fd)
@@ -75,7 +80,6 @@ static int map_area(int fd, struct channel **ret_channel)
 	}
 	c->area = area;
 	channel_side_init(&c->side, c->area, true);
-	(void)sem_init(&c->started, 0, 0);
 	*ret_channel = c;
 	return 0;
 }
@@ -83,7 +87,6 @@ static int map_area(int fd, struct channel **ret_channel)
 void channel_free(struct channel *c)
 {
 	(void)munmap(c->area, sizeof(struct channel_area));
-	(void)sem_destroy(&c->started);
 	free(c);
 }
 
@@ -177,8 +180,8 @@ static void *channel_main(void *userdata)
 	struct worker *w = userdata;
 	int r = worker_enter(w);
 
-	w->channel->result = r;
-	(void)sem_post(&w->channel->started);
+	w->channel->starting->result = r;
+	(void)sem_post(&w->channel->starting->done);
 	if (r < 0)
 		log_error("a channel's thread could not be set up: %s", strerror(-r));
 	else
@@ -215,16 +218,22 @@ void channel_reply_elsewhere(struct worker *w)
 
 /* ---- life ---- */
 
-/* Takes the channel, also on failure. */
+/*
+ * Takes the channel, also on failure. Once its thread runs it may be gone at any moment: where the session ends, another thread
+ * joins that one and frees what it had.
+ */
 static int start(struct session *s, struct channel *c)
 {
 	struct worker *w = worker_new_channel(s, c);
+	struct starting starting;
 	int r = 0;
 
 	if (!w) {
 		channel_free(c);
 		return -ENOMEM;
 	}
+	(void)sem_init(&starting.done, 0, 0);
+	c->starting = &starting;
 	pthread_mutex_lock(&s->lock);
 	if (s->pool.over)
 		r = -ECANCELED;
@@ -235,13 +244,12 @@ static int start(struct session *s, struct channel *c)
 	else
 		s->channels++;
 	pthread_mutex_unlock(&s->lock);
-	if (r < 0) {
+	if (r < 0)
 		worker_free(w);
-		return r;
-	}
-	while (sem_wait(&c->started) < 0)
+	while (r == 0 && sem_wait(&starting.done) < 0)
 		;
-	return c->result;
+	(void)sem_destroy(&starting.done);
+	return r < 0 ? r : starting.result;
 }
 
 int channel_open(struct session *s, int fd)

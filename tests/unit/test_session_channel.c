@@ -4,7 +4,9 @@
  */
 #include "session_fixture.h"
 
+#include <dlfcn.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <sys/syscall.h>
 
 #include "proto/channel.h"
@@ -636,4 +638,98 @@ Test(session_channel, an_idle_channel_sleeps_without_a_timeout, .timeout = 60)
 	fixture_stop(f);
 	for (size_t i = 0; i < ARRAY_SIZE(c); i++)
 		chan_free(c[i]);
+}
+
+/* ---- a channel that ends while it is made ---- */
+
+/* The thread of a session that waits for its channel's first one is held when that has come. */
+static struct {
+	const struct session_fixture *fixture; /* NULL: nobody is */
+	char area[32];                         /* the name of what the channel has mapped */
+	_Atomic bool held, passed;
+} starts;
+
+static bool is_mapped(const char *name)
+{
+	char line[512];
+	FILE *f = fopen("/proc/self/maps", "re");
+	bool found = false;
+
+	cr_assert_not_null(f);
+	while (!found && fgets(line, sizeof(line), f))
+		found = strstr(line, name) != NULL;
+	(void)fclose(f);
+	return found;
+}
+
+/* Instead of the C library's, in this program. */
+int sem_wait(sem_t *sem)
+{
+	static int (*wait)(sem_t *);
+	int r;
+
+	if (!wait)
+		wait = (int (*)(sem_t *))dlsym(RTLD_NEXT, "sem_wait");
+	r = wait(sem);
+	if (!starts.fixture)
+		return r;
+	/* The first thread is the one that would free it. */
+	starts.held = !pthread_equal(pthread_self(), starts.fixture->server);
+	starts.passed = true;
+	while (starts.held && is_mapped(starts.area))
+		sched_yield();
+	return r;
+}
+
+Test(session_channel, a_session_may_end_while_a_channel_begins, .timeout = 60)
+{
+	struct server_limits limits = SERVER_LIMITS_DEFAULT;
+	struct session_fixture *f;
+	static const unsigned press[2] = { 0, 1 };
+
+	limits.max_channels = 256;
+	f = fixture_start(&limits);
+	hello(f);
+	starts.fixture = f;
+	/* Until it is not the first thread that has the request. */
+	for (unsigned n = 0; n < limits.max_channels && !starts.held; n++) {
+		Gofer__ChannelRequest q = GOFER__CHANNEL_REQUEST__INIT;
+		struct iovec iov = { .iov_base = f->out };
+		uint8_t body[16];
+		int fd;
+
+		/* More than one thread should do. */
+		for (unsigned i = 0; i < ARRAY_SIZE(press); i++)
+			add_frame(f, RPC_TYPE_Ping, 2 * n + i, 0, NULL);
+		send_packet_now(f);
+		(void)snprintf(starts.area, sizeof(starts.area), "starting-%u", n);
+		fd = memfd_create(starts.area, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+		cr_assert_geq(fd, 0);
+		cr_assert_eq(ftruncate(fd, sizeof(struct channel_area)), 0);
+		cr_assert_eq(fcntl(fd, F_ADD_SEALS, ALL_SEALS), 0);
+		q.layout = CHANNEL_LAYOUT;
+		starts.passed = false;
+		add_raw(f,
+			(struct frame_header){
+				.type = RPC_TYPE_Channel,
+				.tag = 10000 + n,
+				.fds = 1,
+				.body_len = (uint32_t)gofer__channel_request__pack(&q, body),
+			},
+			body, NULL);
+		iov.iov_len = f->out_used;
+		f->out_used = 0;
+		cr_assert_eq(packet_send(f->sock, &iov, 1, fd, 0), 0);
+		close(fd);
+		while (!starts.passed)
+			sched_yield();
+		for (unsigned got = 0; got < ARRAY_SIZE(press) + !starts.held;) {
+			cr_assert(receive(f));
+			got += f->n_replies;
+		}
+	}
+	cr_assert(starts.held, "none of %u was made by another thread", limits.max_channels);
+	fixture_end(f);
+	starts.fixture = NULL;
+	fixture_free(f);
 }
