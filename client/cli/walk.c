@@ -206,7 +206,8 @@ static void take_page(struct walk *w, struct node *n)
 			n->page.entries[n->page.n - 1].type = e.type;
 		n->entries++;
 		w->buffered++;
-		if (enters(w, n, e.type))
+		/* By what is asked again when the entry is handed out: the server may say one type and attributes of another. */
+		if (enters(w, n, n->page.entries[n->page.n - 1].type))
 			add_child(w, n,
 				  node_new(n, cli_join(n->path, e.name), e.has_stat ? &e.st : NULL,
 					   AT_SYMLINK_NOFOLLOW));
