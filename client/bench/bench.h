@@ -131,10 +131,9 @@ uint64_t kernel_memory(void);
 
 /* ---- floor.c ---- */
 struct floor;
-/* NULL where there is no native tree, or no such thing for this transport. */
-struct floor *floor_open(const struct bench *b);
+/* A ping-pong, or a toy server. NULL where there is no native tree, or no such thing for this transport. */
+struct floor *floor_open(const struct bench *b, bool toy);
 void floor_close(struct floor *f);
-const char *floor_transport(const struct floor *f);
 /* A round trip of packets of these sizes. */
 int floor_ping(struct floor *f, size_t request, size_t reply);
 /* A toy server's calls: one request, one answer, the path resolved below the tree. */

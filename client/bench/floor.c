@@ -4,7 +4,8 @@
  * without everything that makes a server: other clients, checks, identities, a protocol.
  *
  * The other process runs on the CPUs that the server may use. It resolves paths as the server does,
- * below the tree and without following links.
+ * below the tree and without following links, and sends and receives with room for a descriptor, as a
+ * server must that passes some; the ping-pong does without.
  */
 #include "client/bench/bench.h"
 
@@ -39,17 +40,36 @@ struct answer {
 struct floor {
 	int sock;
 	pid_t pid;
-	bool stream;
-	const char *transport;
+	bool stream, toy;
 	uint8_t *buffer;
 };
 
 /* ---- packets, over either kind of socket ---- */
 
-static int send_all(int sock, const uint8_t *data, size_t size)
+static ssize_t send_some(const struct floor *f, int sock, uint8_t *data, size_t size)
+{
+	struct iovec iov = { data, size };
+	const struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	return f->toy ? sendmsg(sock, &msg, MSG_NOSIGNAL) : send(sock, data, size, MSG_NOSIGNAL);
+}
+
+static ssize_t recv_some(const struct floor *f, int sock, uint8_t *data, size_t size)
+{
+	char control[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = { data, size };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control,
+			      .msg_controllen = sizeof(control) };
+
+	return f->toy ? recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) : recv(sock, data, size, 0);
+}
+
+static int send_all(const struct floor *f, int sock, uint8_t *data, size_t size)
 {
 	while (size) {
-		ssize_t n = send(sock, data, size, MSG_NOSIGNAL);
+		ssize_t n = send_some(f, sock, data, size);
 
 		if (n < 0)
 			return -errno;
@@ -66,7 +86,7 @@ static int recv_all(const struct floor *f, int sock)
 	size_t got = 0;
 
 	do {
-		ssize_t n = recv(sock, f->buffer + got, PACKET_MAX - got, 0);
+		ssize_t n = recv_some(f, sock, f->buffer + got, PACKET_MAX - got);
 
 		if (n <= 0)
 			return n < 0 ? -errno : -ENOTCONN;
@@ -121,7 +141,7 @@ static void serve(const struct floor *f, int sock, int tree)
 
 			memcpy(f->buffer, &word, sizeof(word));
 		}
-		if (send_all(sock, f->buffer, size) < 0)
+		if (send_all(f, sock, f->buffer, size) < 0)
 			_exit(0);
 	}
 }
@@ -157,19 +177,17 @@ static int tcp_pair(int ret_pair[static 2])
 static int pair_for(const char *server, struct floor *f, int ret_pair[static 2])
 {
 	if (!strncmp(server, "unix:", 5) || !strncmp(server, "fd:", 3)) {
-		f->transport = "unix seqpacket";
 		return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ret_pair) < 0 ? -errno
 											   : 0;
 	}
 	if (!strncmp(server, "tls:", 4) || !strncmp(server, "tcp:", 4)) {
-		f->transport = "tcp, loopback";
 		f->stream = true;
 		return tcp_pair(ret_pair);
 	}
 	return -EOPNOTSUPP;
 }
 
-struct floor *floor_open(const struct bench *b)
+struct floor *floor_open(const struct bench *b, bool toy)
 {
 	struct floor *f;
 	cpu_set_t cpus;
@@ -178,6 +196,7 @@ struct floor *floor_open(const struct bench *b)
 	if (b->native < 0)
 		return NULL;
 	f = cli_alloc(sizeof(*f));
+	f->toy = toy;
 	f->buffer = cli_alloc(PACKET_MAX);
 	if (pair_for(b->c->address, f, pair) < 0) {
 		free(f->buffer);
@@ -203,16 +222,12 @@ void floor_close(struct floor *f)
 	if (!f)
 		return;
 	fd_close(f->sock);
-	if (f->pid > 0)
+	/* Not by the end of the stream: another one's process may hold this end, too. */
+	if (f->pid > 0 && kill(f->pid, SIGKILL) == 0)
 		while (waitpid(f->pid, NULL, 0) < 0 && errno == EINTR)
 			;
 	free(f->buffer);
 	free(f);
-}
-
-const char *floor_transport(const struct floor *f)
-{
-	return f->transport;
 }
 
 static int ask(struct floor *f, struct question *q, size_t size)
@@ -221,7 +236,7 @@ static int ask(struct floor *f, struct question *q, size_t size)
 
 	q->size = (uint32_t)size;
 	memcpy(f->buffer, q, sizeof(*q));
-	r = send_all(f->sock, f->buffer, size);
+	r = send_all(f, f->sock, f->buffer, size);
 	return r < 0 ? r : recv_all(f, f->sock);
 }
 

@@ -18,7 +18,7 @@ enum system { SYSTEM_GOFER, SYSTEM_NATIVE, SYSTEM_PING, SYSTEM_TOY, N_SYSTEMS };
 
 struct latency {
 	struct bench *b;
-	struct floor *floor;
+	struct floor *ping, *toy;
 	uint64_t clock_ns; /* what reading the clock takes: not the call's */
 	const struct bench_calls *calls;
 	const struct bench_call *call;
@@ -49,9 +49,9 @@ static int call_once(struct latency *l, enum system system, unsigned i)
 	case SYSTEM_NATIVE:
 		return l->call->native(l->b, l->spot, i);
 	case SYSTEM_PING:
-		return floor_ping(l->floor, l->request_bytes, l->reply_bytes);
+		return floor_ping(l->ping, l->request_bytes, l->reply_bytes);
 	default:
-		return floor_toy(l->floor, l->call->toy, l->spot->file);
+		return floor_toy(l->toy, l->call->toy, l->spot->file);
 	}
 }
 
@@ -64,9 +64,9 @@ static bool has_system(const struct latency *l, enum system system)
 		return l->b->native >= 0 && l->call->native;
 	case SYSTEM_PING:
 		/* Without a size there was no request: it was answered from memory, or is a whole session. */
-		return l->floor && l->request_bytes && l->reply_bytes;
+		return l->ping && l->request_bytes && l->reply_bytes;
 	default:
-		return l->floor && l->call->toy != TOY_NONE;
+		return l->toy && l->call->toy != TOY_NONE;
 	}
 }
 
@@ -177,7 +177,8 @@ static int begin(struct latency *l)
 	int r = calls_path_begin(l->b);
 
 	l->clock_ns = clock_cost();
-	l->floor = floor_open(l->b);
+	l->ping = floor_open(l->b, false);
+	l->toy = floor_open(l->b, true);
 	return r < 0 ? r : calls_handle_begin(l->b);
 }
 
@@ -213,6 +214,7 @@ void bench_latency(struct bench *b)
 		calls_path_end(b);
 		calls_handle_end(b);
 	}
-	floor_close(l->floor);
+	floor_close(l->ping);
+	floor_close(l->toy);
 	free(l);
 }
