@@ -63,10 +63,10 @@ COMPLETION := scripts/gofer.bash-completion
 SOURCES := $(wildcard common/*.c proto/*.c server/*.c server/fs/*.c client/*.c client/cache/*.c client/run/*.c client/cli/*.c client/stress/*.c client/bench/*.c)
 HEADERS := $(wildcard common/*.h proto/*.h server/*.h server/fs/*.h client/*.h client/cache/*.h client/run/*.h client/cli/*.h client/stress/*.h client/bench/*.h)
 TEST_SOURCES := $(wildcard tests/*/*.c tests/*/*.h tests/stress/twin/*.c tests/bench/peers/*.c tests/bench/peers/*.h)
-SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh tests/bench/run tests/bench/run_delay tests/bench/run_peers tests/bench/plots tests/fuzz/run tests/fuzz/minimise tests/fuzz/coverage .ci/run)
+SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh tests/bench/run tests/bench/run_delay tests/bench/run_peers tests/bench/run_syscalls tests/bench/plots tests/fuzz/run tests/fuzz/minimise tests/fuzz/coverage .ci/run)
 
 .PHONY: all programs unit-programs test-programs man clean help demo test check check-asan check-ubsan check-tsan check-valgrind \
-        check-noopenat2 check-programs security-matrix bench bench-peers bench-run bench-delay bench-channels stress coverage lint format format-check install uninstall deps
+        check-noopenat2 check-programs security-matrix bench bench-peers bench-syscalls bench-page bench-run bench-delay bench-channels stress coverage lint format format-check install uninstall deps
 
 all: $(BUILD)/gofer $(BUILD)/libgofer.a $(BUILD)/libgofer.so man ## Build the command, the library and the man pages (default)
 
@@ -283,6 +283,13 @@ bench: ## What calls cost over every transport, beside native calls, a ping-pong
 bench-peers: ## The same work over gofer and over diod, nfs-ganesha, sshfs, bindfs, bubblewrap, gVisor, as far as they are installed
 	+@$(MAKE) $(BUILD)/gofer $(PEERS_T)
 	@GOFER=$(abspath $(BUILD)/gofer) BUILD=$(abspath $(BUILD)) tests/bench/run_peers $(ARGS)
+
+bench-syscalls: ## The system calls that a request costs on each side
+	+@$(MAKE) $(BUILD)/gofer
+	@GOFER=$(abspath $(BUILD)/gofer) BUILD=$(abspath $(BUILD)) tests/bench/run_syscalls
+
+bench-page: ## tests/bench/RESULTS.md from what bench, bench-peers and bench-syscalls measured last
+	@tests/bench/page $(BUILD)/bench
 
 bench-run: ## Programs under gofer run beside native, bubblewrap and gVisor: a table of ratios
 	@scripts/install-deps build bench
