@@ -9,13 +9,14 @@
 #include "client/bench/bench.h"
 
 #include <fnmatch.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "common/packet.h"
 
-enum { OPT_ONLY = CLI_LONG, OPT_QUICK, OPT_NATIVE, OPT_DIR, OPT_LIST };
+enum { OPT_ONLY = CLI_LONG, OPT_QUICK, OPT_NATIVE, OPT_DIR, OPT_LIST, OPT_PID };
 
 static const struct cli_option options[] = {
 	{ 't', "time", "SECONDS",
@@ -27,6 +28,7 @@ static const struct cli_option options[] = {
 	{ OPT_LIST, "list", NULL, "name the groups and rows, and measure nothing" },
 	{ OPT_NATIVE, "native", "DIR",
 	  "the directory here that NAME:/path is, to measure native calls beside" },
+	{ OPT_PID, "pid", "N", "the server's process, where its socket does not tell (TCP)" },
 	{ OPT_DIR, "dir", "DIR", "where the private server's tree lies (default $TMPDIR, /tmp)" },
 	{ 0 },
 };
@@ -164,6 +166,9 @@ static int parse(struct bench *b, int argc, char **argv)
 		case OPT_NATIVE:
 			b->native_dir = c->optarg;
 			break;
+		case OPT_PID:
+			b->server = (pid_t)MIN(cli_number(c, "--pid", c->optarg, false), INT_MAX);
+			break;
 		case OPT_DIR:
 			b->dir = c->optarg;
 			break;
@@ -189,6 +194,8 @@ static int find_server(struct bench *b)
 					    "--dir is of a private server, and another is named");
 		return cli_connect(c);
 	}
+	if (b->server)
+		return cli_no_usage(c, "--pid is of a server that is there");
 	if (b->native_dir)
 		return cli_no_usage(
 			c, "--native needs NAME:/path: which directory of a server is it?");

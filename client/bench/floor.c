@@ -176,9 +176,13 @@ static int tcp_pair(int ret_pair[static 2])
 /* The sockets that sessions of each kind of server name use. */
 static int pair_for(const char *server, struct floor *f, int ret_pair[static 2])
 {
-	if (!strncmp(server, "unix:", 5) || !strncmp(server, "fd:", 3)) {
+	if (!strncmp(server, "unix:", 5) || !strncmp(server, "fd:", 3))
 		return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ret_pair) < 0 ? -errno
 											   : 0;
+	if (!strncmp(server, "unix-stream:", 12)) {
+		f->stream = true;
+		return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ret_pair) < 0 ? -errno
+											: 0;
 	}
 	if (!strncmp(server, "tls:", 4) || !strncmp(server, "tcp:", 4)) {
 		f->stream = true;
