@@ -16,10 +16,10 @@ MAKEFLAGS += -j$(shell nproc)
 endif
 
 # Quiet where pkg-config or the libraries are still missing: targets that install them run make again afterwards.
-PKGS := libprotobuf-c libevent libseccomp libcap-ng jansson libedit
+PKGS := libprotobuf-c libevent libseccomp libcap-ng jansson libedit openssl
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
-LIB_PKG_LIBS := $(shell pkg-config --libs libprotobuf-c 2>/dev/null)
+LIB_PKG_LIBS := $(shell pkg-config --libs libprotobuf-c openssl 2>/dev/null)
 
 WARN := -Wall -Wextra -Werror -Wshadow=local -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wno-format-nonliteral \
         -Wno-missing-field-initializers -Wno-unused-parameter
@@ -64,6 +64,7 @@ SOURCES := $(wildcard common/*.c proto/*.c server/*.c server/fs/*.c client/*.c c
 HEADERS := $(wildcard common/*.h proto/*.h server/*.h server/fs/*.h client/*.h client/cache/*.h client/run/*.h client/cli/*.h client/stress/*.h client/bench/*.h)
 TEST_SOURCES := $(wildcard tests/*/*.c tests/*/*.h tests/stress/twin/*.c tests/bench/peers/*.c tests/bench/peers/*.h)
 SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh tests/bench/run tests/bench/run_delay tests/bench/run_peers tests/bench/run_syscalls tests/bench/plots tests/fuzz/run tests/fuzz/minimise tests/fuzz/coverage .ci/run)
+SCRIPTS += scripts/make-certs
 
 .PHONY: all programs unit-programs test-programs man clean help demo test check check-asan check-ubsan check-tsan check-valgrind \
         check-noopenat2 check-programs security-matrix bench bench-peers bench-syscalls bench-page bench-run bench-delay bench-channels stress coverage lint format format-check install uninstall deps

@@ -132,8 +132,8 @@ static int connect_vsock(const char *server, const char *text, uint64_t timeout,
 	return connect_to(server, (struct sockaddr *)&address, len, timeout, ret_sock);
 }
 
-static int connect_tcp(const char *server, const char *text, bool loopback_only, uint64_t timeout,
-		       int *ret_sock)
+int connect_tcp(const char *server, const char *text, bool loopback_only, uint64_t timeout,
+		int *ret_sock)
 {
 	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
 	char host[NET_HOST_MAX], port[NET_PORT_MAX];
@@ -163,7 +163,8 @@ static int connect_tcp(const char *server, const char *text, bool loopback_only,
 	return r;
 }
 
-int session_connect(const char *server, uint64_t timeout, int *ret_sock, pid_t *ret_helper)
+int session_connect(const char *server, const struct gofer_session_options *options,
+		    uint64_t timeout, int *ret_sock, struct helper *ret_helper)
 {
 	int sock, size = SEND_BUFFER, r;
 
@@ -175,15 +176,19 @@ int session_connect(const char *server, uint64_t timeout, int *ret_sock, pid_t *
 		r = connect_vsock(server, server + 6, timeout, &sock);
 	else if (strncmp(server, "tcp:", 4) == 0)
 		r = connect_tcp(server, server + 4, true, timeout, &sock);
+	else if (strncmp(server, "tls:", 4) == 0)
+		r = connect_tls(server, server + 4, options ? options->tls : NULL, timeout, &sock,
+				ret_helper);
 	else if (strncmp(server, "ssh:", 4) == 0)
 		r = connect_ssh(server, server + 4, &sock, ret_helper);
 	else if (strncmp(server, "fd:", 3) == 0)
 		r = parse_fd(server, server + 3, &sock);
 	else
-		r = fail_words(-EINVAL,
-			       "'%s' names no server: unix:/path, unix:@name, unix-stream:/path, "
-			       "vsock:CID:PORT, tcp:HOST:PORT, ssh:HOST:VOLUME or fd:N",
-			       server);
+		r = fail_words(
+			-EINVAL,
+			"'%s' names no server: unix:/path, unix:@name, unix-stream:/path, "
+			"vsock:CID:PORT, tls:HOST:PORT, tcp:HOST:PORT, ssh:HOST:VOLUME or fd:N",
+			server);
 	if (r < 0)
 		return r;
 	/* Room for many requests in flight; the kernel cuts it to what the system allows. */

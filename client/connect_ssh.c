@@ -102,7 +102,7 @@ static int spawn_ssh(const char *host, const char *command, int sock, pid_t *ret
 	return r;
 }
 
-int connect_ssh(const char *server, const char *text, int *ret_sock, pid_t *ret_helper)
+int connect_ssh(const char *server, const char *text, int *ret_sock, struct helper *ret_helper)
 {
 	_cleanup_free_ char *host = NULL, *quoted = NULL, *command = NULL;
 	_cleanup_fd_ int ours = -EBADF, theirs = -EBADF;
@@ -119,14 +119,14 @@ int connect_ssh(const char *server, const char *text, int *ret_sock, pid_t *ret_
 		return -errno;
 	ours = pair[0];
 	theirs = pair[1];
-	r = spawn_ssh(host, command, theirs, ret_helper);
+	r = spawn_ssh(host, command, theirs, &ret_helper->ssh);
 	if (r < 0)
 		return fail_words(r, "cannot start ssh: %s", strerrordesc_np(-r));
 	*ret_sock = TAKE_FD(ours);
 	return 0;
 }
 
-void helper_end(pid_t pid)
+static void ssh_end(pid_t pid)
 {
 	_cleanup_fd_ int fd = pid > 0 ? pidfd_open(pid, 0) : -EBADF;
 	struct pollfd p = { .fd = fd, .events = POLLIN };
@@ -140,4 +140,11 @@ void helper_end(pid_t pid)
 		(void)kill(pid, SIGKILL);
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
+}
+
+void helper_end(struct helper *helper)
+{
+	ssh_end(helper->ssh);
+	tls_end(helper->tls);
+	*helper = (struct helper){ 0 };
 }

@@ -39,6 +39,17 @@ const char *gofer_version(void);
 
 struct gofer_session;
 
+/* Files for "tls:"; NULL where there is none. */
+struct gofer_tls_options {
+	const char *
+		ca; /* PEM: who may have signed the server's certificate; NULL = the system's list */
+	const char *cert, *key; /* PEM: ours, where the server asks for one */
+	const char *crl;        /* PEM: certificates that are good for nothing any more */
+	const char *token_file; /* a secret on one line, in place of a certificate */
+	const char *
+		name; /* what the server's certificate is to be for, if not the host of the address */
+};
+
 struct gofer_session_options {
 	uint32_t timeout_ms; /* deadline of connecting and of each call; 0 = 30000 */
 	const char *client;  /* program name for the server's log; NULL = "libgofer" */
@@ -50,6 +61,7 @@ struct gofer_session_options {
 	 * may give fewer, or none.
 	 */
 	uint32_t channels;
+	const struct gofer_tls_options *tls; /* may be NULL */
 };
 
 /*
@@ -60,6 +72,7 @@ struct gofer_session_options {
  *     unix-stream:/path               a stream of bytes, as all that follow: Firecracker's PATH_PORT is one
  *     vsock:CID:PORT
  *     tcp:HOST:PORT                   addresses of this machine only
+ *     tls:HOST:PORT                   TLS 1.3: the server by its certificate, the client by one of its own, or a token
  *     ssh:HOST:VOLUME                 a server for this session, which ssh(1) starts there, with VOLUME as for `gofer serve -v`
  *
  * options may be NULL. -ENOENT, -ECONNREFUSED, -EACCES as connect(2); -EPROTO for something that speaks another protocol; -ETIMEDOUT.

@@ -123,7 +123,7 @@ static void session_free(struct gofer_session *s)
 	fd_close(s->sock);
 	/* Not in a forked child, whose it is not. */
 	if (s->alive && *s->alive == 1)
-		helper_end(s->helper);
+		helper_end(&s->helper);
 	session_channels_close(s);
 	for (size_t i = 0; i < s->n_filesystems; i++)
 		free((char *)s->filesystems[i].name);
@@ -253,7 +253,7 @@ int gofer_session_open(const char *server, const struct gofer_session_options *o
 	r = session_alloc(server, timeout, &s);
 	if (r < 0)
 		return r;
-	r = session_connect(server, timeout, &s->sock, &s->helper);
+	r = session_connect(server, options, timeout, &s->sock, &s->helper);
 	if (r < 0)
 		return r;
 	if (stream_is(s->sock) == 1) {

@@ -128,12 +128,20 @@ struct batch {
 	size_t n;
 };
 
+struct tls_connection;
+
+/* What stands between the session's socket and the server; nothing, mostly. */
+struct helper {
+	pid_t ssh;                  /* a child; 0 = none */
+	struct tls_connection *tls; /* a thread that encrypts; NULL = none */
+};
+
 struct gofer_session {
 	int sock;
 	struct stream *stream; /* NULL: sock keeps packets whole, and passes descriptors */
 	uint64_t timeout;      /* ns */
 	char *server;
-	pid_t helper;                   /* the ssh that the connection goes through; 0 = none */
+	struct helper helper;
 	volatile const uint32_t *alive; /* a page that is wiped in a forked child: 1 in the process
 					   that opened the session */
 	struct gofer_session_limits limits;
@@ -318,9 +326,18 @@ bool session_channel_call(struct gofer_session *s, struct call *call, struct wai
 /* ---- connect.c ---- */
 /* A connected socket for any address of gofer.h. *ret_helper: a child process behind it, or as it
  * was. */
-int session_connect(const char *server, uint64_t timeout, int *ret_sock, pid_t *ret_helper);
+int session_connect(const char *server, const struct gofer_session_options *options,
+		    uint64_t timeout, int *ret_sock, struct helper *ret_helper);
+/* A TCP socket. loopback_only: refuses all other addresses. */
+int connect_tcp(const char *server, const char *text, bool loopback_only, uint64_t timeout,
+		int *ret_sock);
 /* ---- connect_ssh.c ---- */
 /* text: "HOST:VOLUME" */
-int connect_ssh(const char *server, const char *text, int *ret_sock, pid_t *ret_helper);
-/* After its connection was closed. 0: there is none. */
-void helper_end(pid_t helper);
+int connect_ssh(const char *server, const char *text, int *ret_sock, struct helper *ret_helper);
+/* ---- connect_tls.c ---- */
+/* text: "HOST:PORT" */
+int connect_tls(const char *server, const char *text, const struct gofer_tls_options *options,
+		uint64_t timeout, int *ret_sock, struct helper *ret_helper);
+void tls_end(struct tls_connection *tls);
+/* After its connection was closed. */
+void helper_end(struct helper *helper);

@@ -3,6 +3,8 @@
  * memory, poll. No file can be opened, no socket made, no process started.
  */
 #include <linux/capability.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -29,11 +31,21 @@ static const char *const allowed[] = {
 	"getgid",       "getegid",         "fstat",          "time",
 };
 
+/* The gate takes connections, and makes the processes that serve them. */
+static const char *const gate_allowed[] = {
+	"accept4",         "socketpair", "fork",        "clone",       "wait4",   "kill",
+	"setsockopt",      "fcntl",      "fcntl64",     "prctl",       "seccomp", "set_robust_list",
+	"close_range",     "rseq",       "getsockname", "getpeername",
+
+	"capget",          "capset",
+
+	"set_tid_address",
+};
+
 /* The sanitizers' runtimes ask for these; they are told that there is no such thing. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-static const char *const refused[] = { "open",   "openat",    "readlink",
-				       "pipe2",  "execve",    "ptrace",
-				       "uname",  "prlimit64", "sched_getaffinity",
+static const char *const refused[] = { "open",   "openat",    "readlink", "pipe2",
+				       "execve", "ptrace",    "uname",    "sched_getaffinity",
 				       "access", "newfstatat" };
 #else
 static const char *const refused[] = {};
@@ -53,7 +65,7 @@ static int add(scmp_filter_ctx ctx, uint32_t action, const char *const *names, s
 	return r;
 }
 
-static int load_filter(void)
+static int load_filter(enum relay_kind kind)
 {
 	static const char *const memory[] = { "mmap", "mprotect" };
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
@@ -78,10 +90,25 @@ static int load_filter(void)
 				     SCMP_A0(SCMP_CMP_EQ, 0x53564d41));
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 0);
-	if (r == 0)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(fcntl), 0);
-	if (r == 0)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(setsockopt), 0);
+	if (r == 0 && kind == RELAY_GATE) {
+		r = add(ctx, SCMP_ACT_ALLOW, gate_allowed, ARRAY_SIZE(gate_allowed));
+		/* Its flags are in memory: the C library takes clone() instead. */
+		if (r == 0)
+			r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+	} else {
+		/* Keys for the kernel's TLS. */
+		if (r == 0 && kind == RELAY_TLS)
+			r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2,
+					     SCMP_A1(SCMP_CMP_EQ, SOL_TCP),
+					     SCMP_A2(SCMP_CMP_EQ, TCP_ULP));
+		if (r == 0 && kind == RELAY_TLS)
+			r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 1,
+					     SCMP_A1(SCMP_CMP_EQ, SOL_TLS));
+		if (r == 0 && kind == RELAY_PIPES)
+			r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(setsockopt), 0);
+		if (r == 0)
+			r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(fcntl), 0);
+	}
 	if (r == 0)
 		r = add(ctx, SCMP_ACT_ERRNO(ENOENT), refused, ARRAY_SIZE(refused));
 	if (r == 0)
@@ -99,13 +126,18 @@ static bool holds(bool strict, int r, const char *layer, char *detail, size_t si
 	return !strict;
 }
 
-int confine_relay(bool strict, char *detail, size_t size)
+int confine_relay(enum relay_kind kind, bool strict, char *detail, size_t size)
 {
 	const struct server no_volumes = { 0 };
 	struct rlimit none = { 0, 0 };
 	char words[120];
 	int r;
 
+	/* A relay of the gate has all the others from it. */
+	if (kind == RELAY_TLS) {
+		r = load_filter(kind);
+		return holds(strict, r, confine_layer_name(CONFINE_SECCOMP), detail, size) ? 0 : r;
+	}
 	r = setrlimit(RLIMIT_CORE, &none) < 0 ? -errno : 0;
 	if (!holds(strict, r, "no core dumps", detail, size))
 		return r;
@@ -121,7 +153,7 @@ int confine_relay(bool strict, char *detail, size_t size)
 	r = confine_landlock(&no_volumes, words, sizeof(words));
 	if (!holds(strict, r, confine_layer_name(CONFINE_LANDLOCK), detail, size))
 		return r;
-	r = load_filter();
+	r = load_filter(kind);
 	if (!holds(strict, r, confine_layer_name(CONFINE_SECCOMP), detail, size))
 		return r;
 	return 0;

@@ -232,19 +232,23 @@ static int open_vsock(const char *text, struct listener *l, struct serve_error *
 	return listen_here(l, "vsock", (struct sockaddr *)&address, len, error);
 }
 
-/* Whoever reaches the port is served, and everybody on the way can read along and take part: so
- * only this machine, and only if asked for. */
-static int open_tcp(const char *text, const struct listener_options *options, struct listener *l,
-		    struct serve_error *error)
+/*
+ * Without TLS whoever reaches the port is served, and everybody on the way can read along and take
+ * part: so only this machine, and only if asked for.
+ */
+static int open_tcp(const char *text, bool tls, const struct listener_options *options,
+		    struct listener *l, struct serve_error *error)
 {
 	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE };
+	const char *kind = tls ? "tls" : "tcp";
 	char host[NET_HOST_MAX], port[NET_PORT_MAX];
 	struct addrinfo *list = NULL;
 	int r;
 
 	if (net_split(text, host, port) < 0)
-		return serve_fail(error, -EINVAL, "--listen tcp:%s: expected tcp:HOST:PORT", text);
-	if (!options->insecure_tcp)
+		return serve_fail(error, -EINVAL, "--listen %s:%s: expected %s:HOST:PORT", kind,
+				  text, kind);
+	if (!tls && !options->insecure_tcp)
 		return serve_fail(
 			error, -EPERM,
 			"--listen tcp:%s: without TLS anybody can read along: use tls:, or "
@@ -252,15 +256,17 @@ static int open_tcp(const char *text, const struct listener_options *options, st
 			text);
 	r = getaddrinfo(host[0] ? host : NULL, port, &hints, &list);
 	if (r != 0)
-		return serve_fail(error, -EINVAL, "--listen tcp:%s: %s", text, gai_strerror(r));
-	for (const struct addrinfo *a = list; r == 0 && a; a = a->ai_next)
+		return serve_fail(error, -EINVAL, "--listen %s:%s: %s", kind, text,
+				  gai_strerror(r));
+	for (const struct addrinfo *a = list; !tls && r == 0 && a; a = a->ai_next)
 		if (!net_is_loopback(a->ai_addr))
 			r = serve_fail(error, -EPERM,
 				       "--listen tcp:%s: is not an address of this machine only; "
 				       "without TLS nothing else is served",
 				       text);
 	if (r == 0)
-		r = listen_here(l, "tcp", list->ai_addr, list->ai_addrlen, error);
+		r = listen_here(l, kind, list->ai_addr, list->ai_addrlen, error);
+	l->tls = tls;
 	freeaddrinfo(list);
 	return r;
 }
@@ -317,7 +323,9 @@ int listener_open(const char *address, const struct listener_options *options, s
 	} else if (strncmp(address, "vsock:", 6) == 0) {
 		r = open_vsock(address + 6, &l, error);
 	} else if (strncmp(address, "tcp:", 4) == 0) {
-		r = open_tcp(address + 4, options, &l, error);
+		r = open_tcp(address + 4, false, options, &l, error);
+	} else if (strncmp(address, "tls:", 4) == 0) {
+		r = open_tcp(address + 4, true, options, &l, error);
 	} else if (strncmp(address, "fd:", 3) == 0) {
 		char *end;
 		long fd = strtol(address + 3, &end, 10);
@@ -329,7 +337,7 @@ int listener_open(const char *address, const struct listener_options *options, s
 	} else {
 		r = serve_fail(error, -EINVAL,
 			       "--listen %s: expected unix:/path, unix:@name, unix-stream:/path, "
-			       "vsock:CID:PORT, tcp:HOST:PORT or fd:N",
+			       "vsock:CID:PORT, tls:HOST:PORT, tcp:HOST:PORT or fd:N",
 			       address);
 	}
 	if (r < 0) {

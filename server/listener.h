@@ -13,6 +13,7 @@ struct listener {
 	int fd;
 	bool listening; /* else one connected client */
 	bool remote;    /* who comes in there has no uid here */
+	bool tls;       /* for the gate, not for the monitor */
 	char *address;  /* as a client names it: "unix:/path", "unix:@name", "fd:N" ... */
 	char *path;     /* of a socket that we bound, to be removed at the end; NULL */
 	dev_t dev;      /* ... if it is still this one */
@@ -28,7 +29,7 @@ struct listener_options {
 };
 
 /*
- * "unix:/path", "unix:@name", "unix-stream:" likewise, "fd:N", "vsock:CID:PORT", "tcp:HOST:PORT"
+ * "unix:/path", "unix:@name", "unix-stream:" likewise, "fd:N", "vsock:CID:PORT", "tls:HOST:PORT", "tcp:HOST:PORT"
  * (options.insecure_tcp, loopback). -EADDRINUSE where a live server answers on the path; a socket
  * file on which nobody answers is replaced if it is ours.
  */

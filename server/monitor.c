@@ -26,6 +26,7 @@
 
 #include "common/log.h"
 #include "common/packet.h"
+#include "server/gate.h"
 #include "server/identity.h"
 
 #define CAP_BIT(cap) (UINT64_C(1) << (cap))
@@ -36,13 +37,14 @@ struct session {
 	struct session *next;
 	pid_t pid;
 	uid_t uid;
+	const struct access_entry *access;
 };
 
 struct monitor {
 	struct monitor_config *config;
 	struct event_base *base;
 	struct event **listening; /* one per listener */
-	struct event *signals[3], *control, *pause, *deadline;
+	struct event *signals[3], *control, *handoff, *pause, *deadline;
 	struct session *sessions;
 	size_t n_sessions;
 	int reserve; /* given up to accept when the table is full */
@@ -85,6 +87,8 @@ static void worker_main(struct monitor_config *config, int sock, const struct pe
 	struct serve_error error = {};
 	int r, proc_fd;
 
+	if (peer && peer->access)
+		access_restrict(peer->access, config->server);
 	r = confine_worker(config->confine, config->server, sock, &proc_fd, &error);
 	if (r < 0) {
 		log_error("%s", error.text);
@@ -141,12 +145,12 @@ static void quit_if_done(struct monitor *m)
 		(void)event_base_loopbreak(m->base);
 }
 
-static size_t sessions_of(const struct monitor *m, uid_t uid)
+static size_t sessions_of(const struct monitor *m, const struct peer *peer)
 {
 	size_t n = 0;
 
 	for (const struct session *s = m->sessions; s; s = s->next)
-		n += s->uid == uid;
+		n += s->uid == peer->uid && s->access == peer->access;
 	return n;
 }
 
@@ -210,35 +214,35 @@ static const char *refuse(const struct monitor *m, const struct peer *peer)
 		return "this user may not connect (--allow-uid)";
 	if (atomic_load(&m->config->server->shared->sessions) >= limits->max_sessions)
 		return "too many sessions (--max-sessions)";
-	if (sessions_of(m, peer->uid) >= limits->max_sessions_uid)
+	if (sessions_of(m, peer) >= limits->max_sessions_uid)
 		return "too many sessions of this user (--max-sessions-per-uid)";
 	return NULL;
 }
 
-/* Takes sock. */
-static void start_session(struct monitor *m, int taken, bool remote)
+static int ask_who(struct monitor *m, int sock, struct peer *peer)
+{
+	struct monitor_who who = {};
+	int r = who_is_it(m, sock, &who);
+
+	peer->pid = who.pid;
+	peer->uid = who.uid;
+	peer->gid = who.gid;
+	return r < 0 ? r : peer_groups(m, sock, peer);
+}
+
+/* Takes sock. known: who it is, where nobody need be asked. True: a worker serves it. */
+static bool start_session(struct monitor *m, int taken, const struct peer *known)
 {
 	_cleanup_fd_ int sock = taken;
-	struct peer peer = {};
-	struct monitor_who who = {};
+	struct peer peer = known ? *known : (struct peer){};
+	const uint8_t go = GATE_GO;
 	struct session *s = NULL;
+	bool started = false;
 	const char *why;
 	pid_t pid;
 	int r;
 
-	if (remote) {
-		/* The address that they reached is all that is known of them. */
-		who = (struct monitor_who){ .uid = PEER_NOBODY, .gid = PEER_NOBODY };
-		peer.remote = true;
-		r = 0;
-	} else {
-		r = who_is_it(m, sock, &who);
-	}
-	peer.pid = who.pid;
-	peer.uid = who.uid;
-	peer.gid = who.gid;
-	if (r == 0 && !remote)
-		r = peer_groups(m, sock, &peer);
+	r = known ? 0 : ask_who(m, sock, &peer);
 	if (r < 0) {
 		if (log_allow(&m->failed, 5))
 			log_warning("cannot tell who connects: %s", strerror(-r));
@@ -246,7 +250,9 @@ static void start_session(struct monitor *m, int taken, bool remote)
 	}
 	why = refuse(m, &peer);
 	if (why) {
-		if (log_allow(&m->refused, 5))
+		if (log_allow(&m->refused, 5) && peer.name[0])
+			log_warning("refused %s: %s", peer.name, why);
+		else if (!peer.name[0] && log_allow(&m->refused, 5))
 			log_warning("refused pid %d, uid %u: %s", (int)peer.pid, peer.uid, why);
 		goto out;
 	}
@@ -259,13 +265,20 @@ static void start_session(struct monitor *m, int taken, bool remote)
 	}
 	s->pid = pid;
 	s->uid = peer.uid;
+	s->access = peer.access;
 	s->next = m->sessions;
 	m->sessions = TAKE_PTR(s);
 	atomic_fetch_add(&m->config->server->shared->sessions, 1);
-	log_debug("session of pid %d, uid %u: worker %d", (int)peer.pid, peer.uid, (int)pid);
+	started = true;
+	/* Its relay waits for that before it lets the client speak. */
+	if (peer.name[0])
+		(void)send(sock, &go, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	log_debug("session of %s pid %d, uid %u: worker %d", peer.name, (int)peer.pid, peer.uid,
+		  (int)pid);
 out:
 	free(s);
 	free(peer.groups);
+	return started;
 }
 
 static void session_ended(struct monitor *m, pid_t pid, int status)
@@ -329,6 +342,10 @@ static void on_connect(evutil_socket_t fd, short events, void *userdata)
 	int sock = accept4((int)fd, NULL, NULL, SOCK_CLOEXEC);
 
 	if (sock >= 0) {
+		/* The address that they reached is all that is known of them. */
+		static const struct peer nobody = { .uid = PEER_NOBODY,
+						    .gid = PEER_NOBODY,
+						    .remote = true };
 		bool remote = is_remote(m, (int)fd);
 		int one = 1;
 
@@ -336,7 +353,7 @@ static void on_connect(evutil_socket_t fd, short events, void *userdata)
 			(void)setsockopt(sock, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 			(void)setsockopt(sock, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
 		}
-		start_session(m, sock, remote);
+		(void)start_session(m, sock, remote ? &nobody : NULL);
 		return;
 	}
 	switch (errno) {
@@ -360,6 +377,40 @@ static void on_connect(evutil_socket_t fd, short events, void *userdata)
 			log_warning("cannot accept: %s", strerror(errno));
 		pause_listening(m);
 	}
+}
+
+/* A relay has found out who its client is. What it says is checked like anybody's word. */
+static void on_handoff(evutil_socket_t fd, short events, void *userdata)
+{
+	struct monitor *m = userdata;
+	struct peer peer = { .uid = PEER_NOBODY, .gid = PEER_NOBODY, .remote = true };
+	const struct access_list *access = m->config->access;
+	struct packet_in in = { .fd = -EBADF };
+	struct gate_handoff h;
+	ssize_t n = packet_recv((int)fd, &h, sizeof(h), MSG_DONTWAIT, &in);
+
+	if (n == -EAGAIN || n == -EINTR)
+		return;
+	if (n <= 0) {
+		(void)event_del(m->handoff);
+		return;
+	}
+	h.name[sizeof(h.name) - 1] = '\0';
+	if (n != sizeof(h) || in.fd < 0 || !h.name[0] ||
+	    (access->n ? h.entry >= access->n : h.entry != GATE_NO_ENTRY)) {
+		fd_close(in.fd);
+		return;
+	}
+	if (access->n) {
+		peer.access = &access->entries[h.entry];
+		if (peer.access->has_identity) {
+			peer.uid = peer.access->uid;
+			peer.gid = peer.access->gid;
+		}
+	}
+	for (size_t i = 0; i < sizeof(peer.name) && h.name[i]; i++)
+		peer.name[i] = h.name[i] < ' ' || h.name[i] > '~' ? '?' : h.name[i];
+	(void)start_session(m, in.fd, &peer);
 }
 
 static void on_child(evutil_socket_t sig, short events, void *userdata)
@@ -451,6 +502,9 @@ static int monitor_events(struct monitor *m)
 	if (r == 0)
 		r = add_event(m, &m->control, m->config->control, EV_READ | EV_PERSIST,
 			      on_front_gone, true);
+	if (r == 0 && m->config->handoff >= 0)
+		r = add_event(m, &m->handoff, m->config->handoff, EV_READ | EV_PERSIST, on_handoff,
+			      true);
 	if (r == 0)
 		r = add_event(m, &m->pause, -1, 0, on_pause_over, false);
 	if (r == 0)
@@ -473,6 +527,8 @@ static void monitor_deinit(struct monitor *m)
 			event_free(m->signals[i]);
 	if (m->control)
 		event_free(m->control);
+	if (m->handoff)
+		event_free(m->handoff);
 	if (m->pause)
 		event_free(m->pause);
 	if (m->deadline)
@@ -569,14 +625,15 @@ int monitor_run(struct monitor_config *config)
 		/* A client that came with the command line: when it leaves, there is nobody else to
 		 * wait for. */
 		if (!config->listeners[i].listening) {
-			start_session(&m, TAKE_FD(config->listeners[i].fd),
-				      config->listeners[i].remote);
+			(void)start_session(&m, TAKE_FD(config->listeners[i].fd), NULL);
 			m.ending = true;
 		}
 	}
 	for (size_t i = 0; i < config->n_listeners; i++)
 		if (config->listeners[i].listening)
 			m.ending = false;
+	if (config->handoff >= 0)
+		m.ending = false;
 	if (r == 0 && !(m.ending && !m.sessions))
 		r = event_base_dispatch(m.base) < 0 ? -EIO : 0;
 	if (r < 0)

@@ -30,7 +30,9 @@ struct monitor_config {
 	const uid_t *allowed_uids; /* who may connect */
 	size_t n_allowed_uids;
 	bool allow_any_uid;
-	int control; /* to the front */
+	int control;                      /* to the front */
+	int handoff;                      /* from the TLS gate; -EBADF */
+	const struct access_list *access; /* what its numbers mean */
 	/* What a worker does once it is confined: session_run(), or a test's look around. */
 	int (*serve)(const struct server *server, int sock, const struct peer *peer, int proc_fd,
 		     const volatile sig_atomic_t *draining);

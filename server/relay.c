@@ -126,7 +126,7 @@ static int join_pipes(bool strict, int *ret_sock, pid_t *ret_pid, struct serve_e
 		if (confine_close_others(keep, 1) < 0 || set_nonblocking(STDIN_FILENO) < 0 ||
 		    set_nonblocking(STDOUT_FILENO) < 0 || set_nonblocking(pair[1]) < 0)
 			_exit(EXIT_FAILURE);
-		r = confine_relay(strict, detail, sizeof(detail));
+		r = confine_relay(RELAY_PIPES, strict, detail, sizeof(detail));
 		if (r < 0) {
 			log_error("cannot confine the relay: %s", detail);
 			_exit(EXIT_FAILURE);

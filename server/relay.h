@@ -16,4 +16,9 @@ int relay_stdio(bool strict, int *ret_sock, pid_t *ret_pid, struct serve_error *
  * it has does not need. *ret_detail: what holds, or failed. Without `strict` it goes on without what
  * cannot be had.
  */
-int confine_relay(bool strict, char *detail, size_t size);
+enum relay_kind {
+	RELAY_PIPES, /* two pipes and a socket */
+	RELAY_TLS,   /* a connection and a socket: hands the latter's other end over */
+	RELAY_GATE,  /* accepts, forks and confines those */
+};
+int confine_relay(enum relay_kind kind, bool strict, char *detail, size_t size);

@@ -88,7 +88,9 @@ static int print_json(const struct confine_report *report)
 static int explain_in(struct server *server, const struct serve_options *o)
 {
 	struct confine confine;
-	struct monitor_config config = { .server = server, .confine = &confine, .control = -EBADF };
+	struct monitor_config config = {
+		.server = server, .confine = &confine, .control = -EBADF, .handoff = -EBADF
+	};
 	struct serve_error error = {};
 	char missing[512];
 	bool complete;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "common/log.h"
+#include "common/tls.h"
 #include "server/confine.h"
 #include "server/listener.h"
 
@@ -22,6 +23,8 @@ struct serve_options {
 	bool best_effort, no_openat2, log_requests, json, explain, allow_overlap, stdio;
 	struct log_options log;
 	int ready_fd;
+	struct tls_files tls; /* borrowed, too */
+	const char *tls_access;
 	const char *run; /* --run, for the shell */
 	char **command;  /* after "--"; NULL */
 };

@@ -22,16 +22,25 @@
 #include <sys/wait.h>
 
 #include "common/packet.h"
+#include "server/gate.h"
 #include "server/monitor.h"
 #include "server/ready.h"
 #include "server/relay.h"
 #include "server/volume.h"
 
-enum { GENERATIONS_MAX = 32, EXIT_CANNOT_EXEC = 126, EXIT_NOT_FOUND = 127, EXIT_SIGNALLED = 128 };
+enum {
+	RETIRE_MS = 5000,
+	GENERATIONS_MAX = 32,
+	EXIT_CANNOT_EXEC = 126,
+	EXIT_NOT_FOUND = 127,
+	EXIT_SIGNALLED = 128
+};
 
 struct generation {
 	pid_t pid; /* 0 = none */
 	int control;
+	pid_t gate; /* where TLS clients come in; 0 = none */
+	int gate_control;
 	bool ready;
 	char *summary; /* "NAME (ro) from PATH, ..." */
 };
@@ -81,18 +90,28 @@ static void generation_close(struct generation *g)
 {
 	fd_close(g->control);
 	free(g->summary);
-	*g = (struct generation){ .control = -EBADF };
+	/* The gate ends after its monitor. */
+	*g = (struct generation){ .control = -EBADF,
+				  .gate = g->gate,
+				  .gate_control = g->gate_control };
+}
+
+static bool is_free(const struct generation *g)
+{
+	return !g->pid && !g->gate;
 }
 
 /* In the monitor's process: nothing of the front stays but what it was given. */
 static void run_monitor(struct front *f, struct server *server, struct confine *confine,
-			int control)
+			int control, int handoff, const struct access_list *access)
 {
+	struct listener listeners[SERVE_LISTEN_MAX + 1];
 	struct monitor_config config = {
+		.handoff = handoff,
+		.access = access,
 		.server = server,
 		.confine = confine,
-		.listeners = f->listeners,
-		.n_listeners = f->n_listeners,
+		.listeners = listeners,
 		.allowed_uids = f->options->allowed_uids,
 		.n_allowed_uids = f->options->n_allowed_uids,
 		.allow_any_uid = f->options->allow_any_uid,
@@ -100,7 +119,7 @@ static void run_monitor(struct front *f, struct server *server, struct confine *
 		.serve = session_run,
 	};
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	int *keep = calloc(server->n_volumes + f->n_listeners + 2, sizeof(*keep));
+	int *keep = calloc(server->n_volumes + f->n_listeners + 3, sizeof(*keep));
 	size_t n = 0;
 
 	if (!keep)
@@ -108,8 +127,14 @@ static void run_monitor(struct front *f, struct server *server, struct confine *
 
 	for (size_t i = 0; i < server->n_volumes; i++)
 		keep[n++] = server->volumes[i].fs.root_fd;
-	for (size_t i = 0; i < f->n_listeners; i++)
+	for (size_t i = 0; i < f->n_listeners; i++) {
+		if (f->listeners[i].tls)
+			continue;
+		listeners[config.n_listeners++] = f->listeners[i];
 		keep[n++] = f->listeners[i].fd;
+	}
+	if (handoff >= 0)
+		keep[n++] = handoff;
 	keep[n++] = control;
 	keep[n++] = null;
 	/* Away from the terminal: its signals are for the front and the command. */
@@ -126,8 +151,86 @@ static void run_monitor(struct front *f, struct server *server, struct confine *
 	_exit(monitor_run(&config));
 }
 
-static int start_in(struct front *f, struct generation *g, struct server *server,
-		    struct serve_error *error)
+/* In the gate's process. */
+static void run_gate(struct front *f, const struct access_list *access, struct confine *confine,
+		     int control, int handoff)
+{
+	struct gate_config config = { .options = f->options,
+				      .access = access,
+				      .listeners = f->listeners,
+				      .n_listeners = f->n_listeners,
+				      .control = control,
+				      .handoff = handoff,
+				      .confine = confine };
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), keep[SERVE_LISTEN_MAX + 4];
+	size_t n = 0;
+
+	for (size_t i = 0; i < f->n_listeners; i++)
+		if (f->listeners[i].tls)
+			keep[n++] = f->listeners[i].fd;
+	keep[n++] = control;
+	keep[n++] = handoff;
+	(void)setsid();
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
+	    confine_close_others(keep, n) < 0)
+		_exit(EXIT_FAILURE);
+	_exit(gate_run(&config));
+}
+
+/*
+ * Starts the gate of a generation, if there is anything for it to do, and waits until it has read
+ * its key and confined itself. *ret_handoff is for the monitor.
+ */
+static int start_gate(struct front *f, struct generation *g, const struct access_list *access,
+		      int *ret_handoff, struct serve_error *error)
+{
+	struct server nothing = {};
+	struct packet_in in = { .fd = -EBADF };
+	int control[2], handoff[2], r;
+	struct confine confine;
+	bool wanted = false;
+	uint8_t ready;
+	pid_t pid;
+
+	for (size_t i = 0; i < f->n_listeners; i++)
+		wanted |= f->listeners[i].tls;
+	if (!wanted)
+		return 0;
+	r = confine_init(&confine, &nothing, !f->options->best_effort, false);
+	if (r < 0)
+		return serve_fail(error, r, "cannot start: %s", strerror(-r));
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) < 0) {
+		confine_deinit(&confine);
+		return serve_fail(error, -errno, "cannot make a socket pair: %s", strerror(errno));
+	}
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, handoff) < 0) {
+		r = -errno;
+		fd_close(control[0]);
+		fd_close(control[1]);
+		confine_deinit(&confine);
+		return serve_fail(error, r, "cannot make a socket pair: %s", strerror(-r));
+	}
+	pid = confine_fork(&confine, error);
+	if (pid == 0)
+		run_gate(f, access, &confine, control[1], handoff[1]);
+	confine_deinit(&confine);
+	fd_close(control[1]);
+	fd_close(handoff[1]);
+	g->gate = MAX(pid, 0);
+	g->gate_control = control[0];
+	if (pid < 0)
+		r = serve_fail(error, pid, "cannot start the TLS gate: %s", strerror(-pid));
+	else if (packet_recv(control[0], &ready, sizeof(ready), 0, &in) != sizeof(ready))
+		r = serve_fail(error, -ECONNRESET, "the TLS gate did not start");
+	if (r < 0)
+		fd_close(handoff[0]);
+	else
+		*ret_handoff = handoff[0];
+	return r;
+}
+
+static int start_in(struct front *f, struct generation *g, struct server *server, int handoff,
+		    const struct access_list *access, struct serve_error *error)
 {
 	struct confine confine;
 	int pair[2], r;
@@ -144,7 +247,7 @@ static int start_in(struct front *f, struct generation *g, struct server *server
 	pid = confine_fork(&confine, error);
 	if (pid == 0) {
 		fd_close(pair[0]);
-		run_monitor(f, server, &confine, pair[1]);
+		run_monitor(f, server, &confine, pair[1], handoff, access);
 	}
 	confine_deinit(&confine);
 	fd_close(pair[1]);
@@ -152,18 +255,22 @@ static int start_in(struct front *f, struct generation *g, struct server *server
 		fd_close(pair[0]);
 		return serve_fail(error, pid, "cannot start the monitor: %s", strerror(-pid));
 	}
-	*g = (struct generation){ .pid = pid, .control = pair[0], .summary = summarize(server) };
+	g->pid = pid;
+	g->control = pair[0];
+	g->summary = summarize(server);
 	return 0;
 }
 
 static int start_generation(struct front *f, struct serve_error *error)
 {
+	struct access_list access = { 0 };
 	struct generation *g = NULL;
+	_cleanup_fd_ int handoff = -EBADF;
 	struct server server;
 	int r;
 
 	for (size_t i = 0; i < GENERATIONS_MAX && !g; i++)
-		if (!f->generations[i].pid)
+		if (is_free(&f->generations[i]))
 			g = &f->generations[i];
 	if (!g)
 		return serve_fail(error, -EBUSY,
@@ -172,7 +279,29 @@ static int start_generation(struct front *f, struct serve_error *error)
 	r = serve_open_server(f->options, f->shared, &server, error);
 	if (r < 0)
 		return r;
-	r = start_in(f, g, &server, error);
+	if (f->options->tls_access) {
+		r = access_load(f->options->tls_access, &access, error);
+		if (r == 0)
+			r = access_check(f->options->tls_access, &access, &server, error);
+	}
+	if (r == 0 && f->options->tls_access && !f->options->tls.ca && !access.tokens)
+		r = serve_fail(
+			error, -EINVAL,
+			"%s has no tokens, and without --tls-client-ca no certificate counts: "
+			"nobody could come in",
+			f->options->tls_access);
+	if (r == 0)
+		r = start_gate(f, g, &access, &handoff, error);
+	if (r == 0)
+		r = start_in(f, g, &server, handoff, &access, error);
+	if (r < 0 && g->gate) {
+		(void)kill(g->gate, SIGKILL);
+		while (waitpid(g->gate, NULL, 0) < 0 && errno == EINTR)
+			;
+		g->gate = 0;
+		g->gate_control = fd_close(g->gate_control);
+	}
+	access_deinit(&access);
 	serve_close_server(&server);
 	return r;
 }
@@ -182,15 +311,18 @@ static size_t generations_alive(const struct front *f)
 	size_t n = 0;
 
 	for (size_t i = 0; i < GENERATIONS_MAX; i++)
-		n += f->generations[i].pid != 0;
+		n += !is_free(&f->generations[i]);
 	return n;
 }
 
 static void kill_generations(struct front *f, int sig)
 {
-	for (size_t i = 0; i < GENERATIONS_MAX; i++)
+	for (size_t i = 0; i < GENERATIONS_MAX; i++) {
 		if (f->generations[i].pid)
 			(void)kill(f->generations[i].pid, sig);
+		if (f->generations[i].gate)
+			(void)kill(f->generations[i].gate, sig);
+	}
 }
 
 /* The second time it is meant. */
@@ -261,11 +393,25 @@ static void announce(struct front *f, const struct generation *g)
 	f->announced = true;
 }
 
+/* Whoever reads that the server serves anew may rely on it: the old gate lets nobody in any more. */
+static void retire_gate(const struct generation *g)
+{
+	struct packet_in in = { .fd = -EBADF };
+	uint8_t retired;
+
+	(void)kill(g->gate, SIGUSR1);
+	if (packet_wait(g->gate_control, POLLIN, now_ns() + RETIRE_MS * UINT64_C(1000000)) < 0 ||
+	    packet_recv(g->gate_control, &retired, sizeof(retired), MSG_DONTWAIT, &in) < 0)
+		log_warning("the TLS gate from before the reload does not answer");
+}
+
 static void on_ready(struct front *f, struct generation *g)
 {
 	bool first = !f->current;
 
 	g->ready = true;
+	if (f->current && f->current->gate)
+		retire_gate(f->current);
 	if (f->current)
 		(void)kill(f->current->pid, SIGUSR1);
 	f->current = g;
@@ -318,6 +464,8 @@ static void generation_ended(struct front *f, struct generation *g, int status)
 	bool was_current = f->current == g, ready = g->ready;
 
 	generation_close(g);
+	if (g->gate)
+		(void)kill(g->gate, SIGTERM);
 	if (was_current)
 		f->current = NULL;
 	/* Ours was a copy, which would keep the only client's connection open. */
@@ -342,6 +490,20 @@ static void generation_ended(struct front *f, struct generation *g, int status)
 	stop(f);
 }
 
+static void gate_ended(struct front *f, struct generation *g)
+{
+	g->gate = 0;
+	g->gate_control = fd_close(g->gate_control);
+	/* Its monitor would go on with nobody who comes in. */
+	if (g->pid && g == f->current && !f->stopping) {
+		log_error("the TLS gate has ended");
+		f->status = EXIT_FAILURE;
+		if (f->command)
+			(void)kill(f->command, SIGTERM);
+		stop(f);
+	}
+}
+
 static void on_child(struct front *f)
 {
 	int status;
@@ -360,9 +522,12 @@ static void on_child(struct front *f)
 				stop(f);
 			continue;
 		}
-		for (size_t i = 0; i < GENERATIONS_MAX; i++)
+		for (size_t i = 0; i < GENERATIONS_MAX; i++) {
 			if (f->generations[i].pid == pid)
 				generation_ended(f, &f->generations[i], status);
+			if (f->generations[i].gate == pid)
+				gate_ended(f, &f->generations[i]);
+		}
 	}
 }
 
@@ -562,8 +727,10 @@ static int front_start(struct front *f, struct serve_error *error)
 
 static void front_deinit(struct front *f)
 {
-	for (size_t i = 0; i < GENERATIONS_MAX; i++)
+	for (size_t i = 0; i < GENERATIONS_MAX; i++) {
 		generation_close(&f->generations[i]);
+		fd_close(f->generations[i].gate_control);
+	}
 	for (size_t i = 0; i < f->n_listeners; i++)
 		listener_deinit(&f->listeners[i]);
 	if (f->private_dir)
@@ -581,7 +748,7 @@ int serve_front(const struct serve_options *options)
 	int r;
 
 	for (size_t i = 0; i < GENERATIONS_MAX; i++)
-		f.generations[i].control = -EBADF;
+		f.generations[i] = (struct generation){ .control = -EBADF, .gate_control = -EBADF };
 	r = front_start(&f, &error);
 	if (r == 0)
 		r = front_loop(&f);

@@ -49,7 +49,8 @@ static const char help[] =
 	"(listening, or one connected client);\n"
 	"                        a stream of bytes, on which no descriptors are donated: "
 	"unix-stream:/path,\n"
-	"                        vsock:CID:PORT (CID also any, local), tcp:HOST:PORT "
+	"                        vsock:CID:PORT (CID also any, local), tls:HOST:PORT, "
+	"tcp:HOST:PORT "
 	"(--insecure-tcp);\n"
 	"                        repeatable. Default: sockets of the service manager (LISTEN_FDS), "
 	"else\n"
@@ -60,6 +61,14 @@ static const char help[] =
 	"serve --stdio' needs)\n"
 	"  --insecure-tcp        allow tcp: on addresses of this machine: every local user may "
 	"connect\n"
+	"  --tls-cert FILE, --tls-key FILE\n"
+	"                        certificate chain and private key (PEM) of --listen "
+	"tls:HOST:PORT; HOST may be '*'\n"
+	"  --tls-client-ca FILE  clients show a certificate that one of these authorities has "
+	"signed\n"
+	"  --tls-crl FILE        ... and that is not in this list of revoked ones\n"
+	"  --tls-access FILE     who may come in, to which volumes, as whom: by certificate or by "
+	"token (gofer-serve(1))\n"
 	"  --allow-uid UID       who may connect besides the server's own user and root; 'any'; "
 	"repeatable\n"
 	"\n"
@@ -84,6 +93,10 @@ static const char help[] =
 	"  --max-in-flight N (256)  --max-threads N (8)              --max-identities N (1024)\n"
 	"  --max-watches N (4096, of a session; 0 gives none)        --max-channels N (8, of a "
 	"session; 0 takes none)\n"
+	"  TLS, while it is not known who connects: --max-unauthenticated N (64)   "
+	"--max-unauthenticated-per-address N (8)\n"
+	"  --max-failures N (30, of an address in a minute)           --handshake-timeout MS "
+	"(10000)\n"
 	"  --hello-timeout MS (10000)                                --drain-timeout MS (5000)\n"
 	"\n"
 	"Messages\n"
@@ -112,6 +125,11 @@ enum {
 	OPT_SOCKET_GROUP,
 	OPT_ALLOW_UID,
 	OPT_STDIO,
+	OPT_TLS_CERT,
+	OPT_TLS_KEY,
+	OPT_TLS_CLIENT_CA,
+	OPT_TLS_CRL,
+	OPT_TLS_ACCESS,
 	OPT_INSECURE_TCP,
 	OPT_RUN,
 	OPT_CONFINE,
@@ -142,6 +160,11 @@ static const struct {
 	{ "drain-timeout", offsetof(struct server_limits, drain_ms), 0, 3600000 },
 	{ "max-watches", offsetof(struct server_limits, max_watches), 0, 1 << 20 },
 	{ "max-channels", offsetof(struct server_limits, max_channels), 0, 256 },
+	{ "handshake-timeout", offsetof(struct server_limits, handshake_ms), 1, 3600000 },
+	{ "max-unauthenticated", offsetof(struct server_limits, max_unknown), 1, 10000 },
+	{ "max-unauthenticated-per-address", offsetof(struct server_limits, max_unknown_address), 1,
+	  10000 },
+	{ "max-failures", offsetof(struct server_limits, max_failures), 1, 1 << 30 },
 };
 
 static const struct option options[] = {
@@ -153,6 +176,11 @@ static const struct option options[] = {
 	{ "socket-group", required_argument, NULL, OPT_SOCKET_GROUP },
 	{ "allow-uid", required_argument, NULL, OPT_ALLOW_UID },
 	{ "stdio", no_argument, NULL, OPT_STDIO },
+	{ "tls-cert", required_argument, NULL, OPT_TLS_CERT },
+	{ "tls-key", required_argument, NULL, OPT_TLS_KEY },
+	{ "tls-client-ca", required_argument, NULL, OPT_TLS_CLIENT_CA },
+	{ "tls-crl", required_argument, NULL, OPT_TLS_CRL },
+	{ "tls-access", required_argument, NULL, OPT_TLS_ACCESS },
 	{ "insecure-tcp", no_argument, NULL, OPT_INSECURE_TCP },
 	{ "run", required_argument, NULL, OPT_RUN },
 	{ "confine", required_argument, NULL, OPT_CONFINE },
@@ -175,6 +203,10 @@ static const struct option options[] = {
 	{ "drain-timeout", required_argument, NULL, OPT_LIMIT + 7 },
 	{ "max-watches", required_argument, NULL, OPT_LIMIT + 8 },
 	{ "max-channels", required_argument, NULL, OPT_LIMIT + 9 },
+	{ "handshake-timeout", required_argument, NULL, OPT_LIMIT + 10 },
+	{ "max-unauthenticated", required_argument, NULL, OPT_LIMIT + 11 },
+	{ "max-unauthenticated-per-address", required_argument, NULL, OPT_LIMIT + 12 },
+	{ "max-failures", required_argument, NULL, OPT_LIMIT + 13 },
 	{},
 };
 
@@ -278,6 +310,21 @@ static int take_option(struct serve_options *o, int option, struct serve_error *
 		return take_group(optarg, &o->socket.group, error);
 	case OPT_ALLOW_UID:
 		return take_uid(o, optarg, error);
+	case OPT_TLS_CERT:
+		o->tls.cert = optarg;
+		return 0;
+	case OPT_TLS_KEY:
+		o->tls.key = optarg;
+		return 0;
+	case OPT_TLS_CLIENT_CA:
+		o->tls.ca = optarg;
+		return 0;
+	case OPT_TLS_CRL:
+		o->tls.crl = optarg;
+		return 0;
+	case OPT_TLS_ACCESS:
+		o->tls_access = optarg;
+		return 0;
 	case OPT_STDIO:
 		o->stdio = true;
 		return 0;
@@ -347,6 +394,28 @@ static int check_volumes(const struct serve_options *o, struct serve_error *erro
 	return r;
 }
 
+static int check_tls(const struct serve_options *o, struct serve_error *error)
+{
+	bool listens = false;
+
+	for (size_t i = 0; i < o->n_listen; i++)
+		listens |= strncmp(o->listen[i], "tls:", 4) == 0;
+	if (listens && (!o->tls.cert || !o->tls.key))
+		return serve_fail(
+			error, -EINVAL,
+			"--listen tls: needs --tls-cert and --tls-key (scripts/make-certs "
+			"makes some to try it out)");
+	if (listens && !o->tls.ca && !o->tls_access)
+		return serve_fail(error, -EINVAL,
+				  "--listen tls: nobody could come in: give --tls-client-ca, or "
+				  "--tls-access with tokens");
+	if (o->tls.crl && !o->tls.ca)
+		return serve_fail(error, -EINVAL, "--tls-crl is for --tls-client-ca");
+	if (!listens && (o->tls.cert || o->tls.key || o->tls.ca || o->tls_access))
+		return serve_fail(error, -EINVAL, "--tls-... is for --listen tls:HOST:PORT");
+	return 0;
+}
+
 static int check_together(struct serve_options *o, int argc, char **argv, struct serve_error *error)
 {
 	if (optind < argc && strcmp(argv[optind - 1], "--") != 0)
@@ -365,6 +434,8 @@ static int check_together(struct serve_options *o, int argc, char **argv, struct
 	if (!o->n_specs && !o->explain)
 		return serve_fail(error, -EINVAL,
 				  "nothing to serve: give a directory with -v HOST[:NAME]");
+	if (check_tls(o, error) < 0)
+		return -EINVAL;
 	return check_volumes(o, error);
 }
 

@@ -10,6 +10,9 @@
  *     worker    one session. Least capabilities, no_new_privs, Landlock, seccomp. Threads that each
  *               receive, execute and reply.
  *
+ *     gate      only with TLS listeners: beside the monitor, with the private key and without trees. Forks
+ *               a relay per connection (gate.h).
+ *
  * A worker that is taken over has only what its own client had. One that dies takes its session's
  * handles with it, and no other.
  */
@@ -58,18 +61,27 @@ struct server_limits {
 	uint32_t max_channels;     /* of a session; 0 = none are taken */
 	uint32_t hello_ms;         /* from connect to Hello */
 	uint32_t drain_ms;         /* from SIGTERM to the end */
+	/* TLS, before it is known who the client is: */
+	uint32_t handshake_ms;        /* from connect to the client's credentials */
+	uint32_t max_unknown;         /* connections */
+	uint32_t max_unknown_address; /* of one address */
+	uint32_t max_failures;        /* of one address in a minute */
 };
-#define SERVER_LIMITS_DEFAULT                             \
-	((struct server_limits){ .max_sessions = 256,     \
-				 .max_sessions_uid = 128, \
-				 .max_handles = 65536,    \
-				 .max_in_flight = 256,    \
-				 .max_threads = 8,        \
-				 .max_identities = 1024,  \
-				 .max_watches = 4096,     \
-				 .max_channels = 8,       \
-				 .hello_ms = 10000,       \
-				 .drain_ms = 5000 })
+#define SERVER_LIMITS_DEFAULT                              \
+	((struct server_limits){ .max_sessions = 256,      \
+				 .max_sessions_uid = 128,  \
+				 .max_handles = 65536,     \
+				 .max_in_flight = 256,     \
+				 .max_threads = 8,         \
+				 .max_identities = 1024,   \
+				 .max_watches = 4096,      \
+				 .max_channels = 8,        \
+				 .hello_ms = 10000,        \
+				 .drain_ms = 5000,         \
+				 .handshake_ms = 10000,    \
+				 .max_unknown = 64,        \
+				 .max_unknown_address = 8, \
+				 .max_failures = 30 })
 
 /* Counters that all workers share with the monitor: one anonymous shared page, only ever added to.
  */
@@ -90,6 +102,8 @@ struct server {
 
 /* In no range of uids. */
 #define PEER_NOBODY UINT32_MAX
+enum { PEER_NAME_MAX = 160 };
+struct access_entry;
 
 /* Who is at the other end: taken once, at accept, from SO_PEERCRED and SO_PEERGROUPS. */
 struct peer {
@@ -98,6 +112,8 @@ struct peer {
 	gid_t gid;
 	gid_t *groups; /* supplementary */
 	size_t n_groups;
+	const struct access_entry *access; /* what --tls-access gives it; NULL */
+	char name[PEER_NAME_MAX];          /* for the log; "" = its uid says it */
 	bool remote; /* not of this machine, or nobody knows: never may it register identities */
 };
 

@@ -46,7 +46,11 @@ static bool may_log_end(struct server_shared *shared)
 
 static void log_end(const struct session *s, const char *why)
 {
-	if (may_log_end(s->server->shared))
+	if (!may_log_end(s->server->shared))
+		return;
+	if (s->peer->name[0])
+		log_info("session of %s ended: %s", s->peer->name, why);
+	else
 		log_info("session of uid %u ended: %s", s->peer->uid, why);
 }
 

@@ -9,11 +9,21 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum { KEY_HELP = 10000, KEY_SERVER, KEY_TIMEOUT, KEY_JSON, KEY_STATS, KEY_INTEROP, KEY_CHANNELS };
+enum {
+	KEY_HELP = 10000,
+	KEY_SERVER,
+	KEY_TIMEOUT,
+	KEY_JSON,
+	KEY_STATS,
+	KEY_INTEROP,
+	KEY_CHANNELS,
+	KEY_TLS
+};
 
 const struct cli_option cli_global_options[] = {
 	{ KEY_SERVER, "server", "ADDRESS",
-	  "server to use: unix:/path, unix-stream:/path, vsock:CID:PORT, ssh:HOST:VOLUME (default "
+	  "server to use: unix:/path, unix-stream:/path, vsock:CID:PORT, tls:HOST:PORT, "
+	  "ssh:HOST:VOLUME (default "
 	  "$GOFER_SERVER, $XDG_RUNTIME_DIR/gofer.sock, "
 	  "/run/gofer.sock)" },
 	{ KEY_TIMEOUT, "timeout", "SECONDS",
@@ -29,6 +39,15 @@ const struct cli_option cli_global_options[] = {
 	  "exclusive are nobody, so that what is known is not asked again" },
 	{ KEY_CHANNELS, "channels", "N",
 	  "ask a server on this machine for up to N channels of shared memory (default 0)" },
+	{ KEY_TLS + 0, "tls-ca", "FILE",
+	  "for --server tls:HOST:PORT: authorities that sign servers' certificates (default: the "
+	  "system's)" },
+	{ KEY_TLS + 1, "tls-cert", "FILE", "... this client's certificate" },
+	{ KEY_TLS + 2, "tls-key", "FILE", "... and its private key" },
+	{ KEY_TLS + 3, "tls-crl", "FILE", "... certificates that were revoked" },
+	{ KEY_TLS + 4, "tls-token-file", "FILE", "... a secret, in place of a certificate" },
+	{ KEY_TLS + 5, "tls-name", "HOST",
+	  "... whom the server's certificate is to name (default: the address's HOST)" },
 	{ KEY_HELP, "help", NULL, "print this help" },
 	{ 0 },
 };
@@ -232,6 +251,24 @@ static void take(struct cli *c, int key, const char *arg)
 		c->channels = (uint32_t)n;
 		break;
 	}
+	case KEY_TLS + 0:
+		c->tls.ca = arg;
+		break;
+	case KEY_TLS + 1:
+		c->tls.cert = arg;
+		break;
+	case KEY_TLS + 2:
+		c->tls.key = arg;
+		break;
+	case KEY_TLS + 3:
+		c->tls.crl = arg;
+		break;
+	case KEY_TLS + 4:
+		c->tls.token_file = arg;
+		break;
+	case KEY_TLS + 5:
+		c->tls.name = arg;
+		break;
 	default:
 		cli_help(c->spec, stdout);
 		c->over = true;

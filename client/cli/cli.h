@@ -54,6 +54,7 @@ struct cli {
 	char *address; /* of the server that was found, once connected */
 	uint32_t timeout_ms;
 	uint32_t channels;
+	struct gofer_tls_options tls;
 	enum gofer_interop interop;
 	bool watch;
 	bool json, stats;

@@ -40,7 +40,8 @@ int cli_open_session(struct cli *c, struct gofer_session **ret_session)
 {
 	struct gofer_session_options options = { .timeout_ms = c->timeout_ms,
 						 .client = "gofer " GOFER_VERSION,
-						 .channels = c->channels };
+						 .channels = c->channels,
+						 .tls = &c->tls };
 
 	return gofer_session_open(c->address, &options, ret_session);
 }
@@ -106,7 +107,11 @@ static int open_session(struct cli *c)
 		const char *words = gofer_message();
 		bool local =
 			strncmp(server, "unix:", 5) == 0 && (r == -ENOENT || r == -ECONNREFUSED);
+		size_t named = strlen(server);
 		char shown[4096], why[4096];
+
+		if (strncmp(words, server, named) == 0 && strncmp(words + named, ": ", 2) == 0)
+			words += named + 2;
 
 		/* The library knows more than the number says, where it is not about a file. */
 		fprintf(stderr, "gofer: %s: cannot reach the server at %s: %s%s\n", c->spec->verb,

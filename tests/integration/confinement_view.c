@@ -807,9 +807,11 @@ int main(int argc, char **argv)
 {
 	struct server server;
 	struct confine confine;
-	struct monitor_config config = {
-		.server = &server, .confine = &confine, .control = -EBADF, .serve = probe
-	};
+	struct monitor_config config = { .server = &server,
+					 .confine = &confine,
+					 .control = -EBADF,
+					 .handoff = -EBADF,
+					 .serve = probe };
 	struct serve_error error = {};
 	int pair[2], status, log;
 	pid_t pid;
