@@ -40,6 +40,19 @@ struct gate_config {
 /* Reads certificates and key, confines itself, serves. Returns the exit status. */
 int gate_run(const struct gate_config *config);
 
+/* ---- gate_start.c ---- */
+
+/*
+ * Starts a gate in a child process (confine, control and handoff of the configuration are filled in)
+ * and waits until it is ready. *ret_handoff is for the monitor.
+ */
+int gate_start(const struct gate_config *config, pid_t *ret_pid, int *ret_control, int *ret_handoff,
+	       struct serve_error *error);
+/* Ends it, and waits for that. */
+void gate_kill(pid_t pid, int control);
+/* Returns when it lets nobody in any more; whoever is in stays. */
+void gate_retire(pid_t pid, int control);
+
 /* ---- gate_relay.c ---- */
 
 /* What a relay reports to the gate, once. */

@@ -79,7 +79,7 @@ static bool hand_off(struct gate_relay *relay, SSL *ssl, uint32_t entry, uint64_
 	snprintf(message.name, sizeof(message.name), "%.63s (%.80s)", subject[0] ? subject : "?",
 		 relay->address);
 	memcpy(name, message.name, GATE_NAME_MAX);
-	if (packet_send(relay->config->handoff, &iov, 1, relay->pair[1], 0) < 0)
+	if (packet_send(relay->config->handoff, &iov, 1, relay->pair[1], MSG_DONTWAIT) < 0)
 		return false;
 	relay->pair[1] = fd_close(relay->pair[1]);
 	/* Its end is a no. */

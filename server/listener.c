@@ -243,6 +243,7 @@ static int open_tcp(const char *text, bool tls, const struct listener_options *o
 	const char *kind = tls ? "tls" : "tcp";
 	char host[NET_HOST_MAX], port[NET_PORT_MAX];
 	struct addrinfo *list = NULL;
+	const struct addrinfo *use;
 	int r;
 
 	if (net_split(text, host, port) < 0)
@@ -258,14 +259,24 @@ static int open_tcp(const char *text, bool tls, const struct listener_options *o
 	if (r != 0)
 		return serve_fail(error, -EINVAL, "--listen %s:%s: %s", kind, text,
 				  gai_strerror(r));
+	use = list;
 	for (const struct addrinfo *a = list; !tls && r == 0 && a; a = a->ai_next)
 		if (!net_is_loopback(a->ai_addr))
 			r = serve_fail(error, -EPERM,
 				       "--listen tcp:%s: is not an address of this machine only; "
 				       "without TLS nothing else is served",
 				       text);
+	/* Every address: an IPv6 socket takes IPv4 too. */
+	for (const struct addrinfo *a = list; r == 0 && !host[0] && a; a = a->ai_next)
+		if (a->ai_family == AF_INET6)
+			use = a;
 	if (r == 0)
+		r = listen_here(l, kind, use->ai_addr, use->ai_addrlen, error);
+	if (r < 0 && use != list) {
+		l->fd = fd_close(l->fd);
+		*error = (struct serve_error){};
 		r = listen_here(l, kind, list->ai_addr, list->ai_addrlen, error);
+	}
 	l->tls = tls;
 	freeaddrinfo(list);
 	return r;

@@ -151,84 +151,6 @@ static void run_monitor(struct front *f, struct server *server, struct confine *
 	_exit(monitor_run(&config));
 }
 
-/* In the gate's process. */
-static void run_gate(struct front *f, const struct access_list *access, struct confine *confine,
-		     int control, int handoff)
-{
-	struct gate_config config = { .options = f->options,
-				      .access = access,
-				      .listeners = f->listeners,
-				      .n_listeners = f->n_listeners,
-				      .control = control,
-				      .handoff = handoff,
-				      .confine = confine };
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC), keep[SERVE_LISTEN_MAX + 4];
-	size_t n = 0;
-
-	for (size_t i = 0; i < f->n_listeners; i++)
-		if (f->listeners[i].tls)
-			keep[n++] = f->listeners[i].fd;
-	keep[n++] = control;
-	keep[n++] = handoff;
-	(void)setsid();
-	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
-	    confine_close_others(keep, n) < 0)
-		_exit(EXIT_FAILURE);
-	_exit(gate_run(&config));
-}
-
-/*
- * Starts the gate of a generation, if there is anything for it to do, and waits until it has read
- * its key and confined itself. *ret_handoff is for the monitor.
- */
-static int start_gate(struct front *f, struct generation *g, const struct access_list *access,
-		      int *ret_handoff, struct serve_error *error)
-{
-	struct server nothing = {};
-	struct packet_in in = { .fd = -EBADF };
-	int control[2], handoff[2], r;
-	struct confine confine;
-	bool wanted = false;
-	uint8_t ready;
-	pid_t pid;
-
-	for (size_t i = 0; i < f->n_listeners; i++)
-		wanted |= f->listeners[i].tls;
-	if (!wanted)
-		return 0;
-	r = confine_init(&confine, &nothing, !f->options->best_effort, false);
-	if (r < 0)
-		return serve_fail(error, r, "cannot start: %s", strerror(-r));
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control) < 0) {
-		confine_deinit(&confine);
-		return serve_fail(error, -errno, "cannot make a socket pair: %s", strerror(errno));
-	}
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, handoff) < 0) {
-		r = -errno;
-		fd_close(control[0]);
-		fd_close(control[1]);
-		confine_deinit(&confine);
-		return serve_fail(error, r, "cannot make a socket pair: %s", strerror(-r));
-	}
-	pid = confine_fork(&confine, error);
-	if (pid == 0)
-		run_gate(f, access, &confine, control[1], handoff[1]);
-	confine_deinit(&confine);
-	fd_close(control[1]);
-	fd_close(handoff[1]);
-	g->gate = MAX(pid, 0);
-	g->gate_control = control[0];
-	if (pid < 0)
-		r = serve_fail(error, pid, "cannot start the TLS gate: %s", strerror(-pid));
-	else if (packet_recv(control[0], &ready, sizeof(ready), 0, &in) != sizeof(ready))
-		r = serve_fail(error, -ECONNRESET, "the TLS gate did not start");
-	if (r < 0)
-		fd_close(handoff[0]);
-	else
-		*ret_handoff = handoff[0];
-	return r;
-}
-
 static int start_in(struct front *f, struct generation *g, struct server *server, int handoff,
 		    const struct access_list *access, struct serve_error *error)
 {
@@ -258,6 +180,21 @@ static int start_in(struct front *f, struct generation *g, struct server *server
 	g->pid = pid;
 	g->control = pair[0];
 	g->summary = summarize(server);
+	return 0;
+}
+
+/* If there is anything for a gate to do. */
+static int start_gate(struct front *f, struct generation *g, const struct access_list *access,
+		      int *ret_handoff, struct serve_error *error)
+{
+	struct gate_config config = { .options = f->options,
+				      .access = access,
+				      .listeners = f->listeners,
+				      .n_listeners = f->n_listeners };
+
+	for (size_t i = 0; i < f->n_listeners; i++)
+		if (f->listeners[i].tls)
+			return gate_start(&config, &g->gate, &g->gate_control, ret_handoff, error);
 	return 0;
 }
 
@@ -295,11 +232,9 @@ static int start_generation(struct front *f, struct serve_error *error)
 	if (r == 0)
 		r = start_in(f, g, &server, handoff, &access, error);
 	if (r < 0 && g->gate) {
-		(void)kill(g->gate, SIGKILL);
-		while (waitpid(g->gate, NULL, 0) < 0 && errno == EINTR)
-			;
+		gate_kill(g->gate, g->gate_control);
 		g->gate = 0;
-		g->gate_control = fd_close(g->gate_control);
+		g->gate_control = -EBADF;
 	}
 	access_deinit(&access);
 	serve_close_server(&server);
@@ -393,25 +328,13 @@ static void announce(struct front *f, const struct generation *g)
 	f->announced = true;
 }
 
-/* Whoever reads that the server serves anew may rely on it: the old gate lets nobody in any more. */
-static void retire_gate(const struct generation *g)
-{
-	struct packet_in in = { .fd = -EBADF };
-	uint8_t retired;
-
-	(void)kill(g->gate, SIGUSR1);
-	if (packet_wait(g->gate_control, POLLIN, now_ns() + RETIRE_MS * UINT64_C(1000000)) < 0 ||
-	    packet_recv(g->gate_control, &retired, sizeof(retired), MSG_DONTWAIT, &in) < 0)
-		log_warning("the TLS gate from before the reload does not answer");
-}
-
 static void on_ready(struct front *f, struct generation *g)
 {
 	bool first = !f->current;
 
 	g->ready = true;
 	if (f->current && f->current->gate)
-		retire_gate(f->current);
+		gate_retire(f->current->gate, f->current->gate_control);
 	if (f->current)
 		(void)kill(f->current->pid, SIGUSR1);
 	f->current = g;
