@@ -25,8 +25,6 @@
 
 enum { HELPER_END_MS = 2000 };
 
-extern char **environ;
-
 /* 'volume', with each ' as '\'' */
 static char *shell_quote(const char *text)
 {

@@ -36,7 +36,7 @@ static void run_gate(const struct gate_config *config)
 	_exit(gate_run(config));
 }
 
-static int start(struct gate_config *config, int control[2], int handoff[2], pid_t *ret_pid,
+static int start(struct gate_config config, int control[2], int handoff[2], pid_t *ret_pid,
 		 struct serve_error *error)
 {
 	struct server nothing = {};
@@ -44,15 +44,15 @@ static int start(struct gate_config *config, int control[2], int handoff[2], pid
 	pid_t pid;
 	int r;
 
-	r = confine_init(&confine, &nothing, !config->options->best_effort, false);
+	r = confine_init(&confine, &nothing, !config.options->best_effort, false);
 	if (r < 0)
 		return serve_fail(error, r, "cannot start: %s", strerror(-r));
-	config->confine = &confine;
-	config->control = control[1];
-	config->handoff = handoff[1];
+	config.confine = &confine;
+	config.control = control[1];
+	config.handoff = handoff[1];
 	pid = confine_fork(&confine, error);
 	if (pid == 0)
-		run_gate(config);
+		run_gate(&config);
 	confine_deinit(&confine);
 	if (pid < 0)
 		return serve_fail(error, pid, "cannot start the TLS gate: %s", strerror(-pid));
@@ -60,10 +60,9 @@ static int start(struct gate_config *config, int control[2], int handoff[2], pid
 	return 0;
 }
 
-int gate_start(const struct gate_config *given, pid_t *ret_pid, int *ret_control, int *ret_handoff,
+int gate_start(const struct gate_config *config, pid_t *ret_pid, int *ret_control, int *ret_handoff,
 	       struct serve_error *error)
 {
-	struct gate_config config = *given;
 	int control[2], handoff[2] = { -EBADF, -EBADF }, r = 0;
 	struct packet_in in = { .fd = -EBADF };
 	uint8_t ready;
@@ -74,7 +73,7 @@ int gate_start(const struct gate_config *given, pid_t *ret_pid, int *ret_control
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, handoff) < 0)
 		r = serve_fail(error, -errno, "cannot make a socket pair: %s", strerror(errno));
 	if (r == 0)
-		r = start(&config, control, handoff, &pid, error);
+		r = start(*config, control, handoff, &pid, error);
 	fd_close(control[1]);
 	fd_close(handoff[1]);
 	/* It has logged why. */
