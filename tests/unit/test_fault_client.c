@@ -137,6 +137,28 @@ CALL(fsync)
 {
 	return gofer_fsync(c->file, true);
 }
+static int map_and_unmap(struct caller *c, struct gofer_file *file)
+{
+	void *p;
+	int r = gofer_mmap(file, NULL, 8192, PROT_READ, MAP_SHARED | MAP_POPULATE, 0, &p);
+
+	if (r < 0)
+		return r;
+	r = gofer_munmap(c->ns, p, 8192);
+	/* What could not be unmapped still is mapped. */
+	if (r < 0)
+		(void)gofer_munmap(c->ns, p, 8192);
+	return r;
+}
+
+CALL(mmap)
+{
+	return map_and_unmap(c, c->file);
+}
+CALL(mmap_donated)
+{
+	return map_and_unmap(c, c->donated);
+}
 CALL(fallocate)
 {
 	return gofer_fallocate(c->file, 0, 0, 100);
@@ -310,20 +332,21 @@ static const struct call_case {
 	{                          \
 #name, call_##name \
 	}
-	ONE(stat),        ONE(stat_link),      ONE(access),
-	ONE(readlink),    ONE(statfs),         ONE(open),
-	ONE(open_create), ONE(open_directory), ONE(open_descriptor),
-	ONE(open_place),  ONE(pread),          ONE(pread_donated),
-	ONE(pwrite),      ONE(write),          ONE(fstat),
-	ONE(ftruncate),   ONE(fsync),          ONE(fallocate),
-	ONE(copy),        ONE(read_file),      ONE(read_large_file),
-	ONE(write_file),  ONE(mkdir),          ONE(mknod),
-	ONE(symlink),     ONE(link),           ONE(unlink),
-	ONE(rename),      ONE(chmod),          ONE(utimens),
-	ONE(truncate),    ONE(setxattr),       ONE(listxattr),
-	ONE(list),        ONE(list_ahead),     ONE(chdir),
-	ONE(mount),       ONE(view),           ONE(resolve),
-	ONE(submit),      ONE(session),
+	ONE(stat),         ONE(stat_link),      ONE(access),
+	ONE(readlink),     ONE(statfs),         ONE(open),
+	ONE(open_create),  ONE(open_directory), ONE(open_descriptor),
+	ONE(open_place),   ONE(pread),          ONE(pread_donated),
+	ONE(pwrite),       ONE(write),          ONE(fstat),
+	ONE(ftruncate),    ONE(fsync),          ONE(fallocate),
+	ONE(copy),         ONE(read_file),      ONE(read_large_file),
+	ONE(write_file),   ONE(mkdir),          ONE(mknod),
+	ONE(symlink),      ONE(link),           ONE(unlink),
+	ONE(rename),       ONE(chmod),          ONE(utimens),
+	ONE(truncate),     ONE(setxattr),       ONE(listxattr),
+	ONE(list),         ONE(list_ahead),     ONE(chdir),
+	ONE(mount),        ONE(view),           ONE(resolve),
+	ONE(submit),       ONE(session),        ONE(mmap),
+	ONE(mmap_donated),
 };
 
 /* ---- the tree ---- */
@@ -412,7 +435,8 @@ static int caller_open(struct caller *c)
 	}
 	if (r == 0)
 		r = gofer_open(c->ns, "/plain/file", O_RDWR, 0, &c->file);
-	return r;
+	/* What the first mapping starts stays as long as the session. */
+	return r == 0 ? map_and_unmap(c, c->file) : r;
 }
 
 static void caller_close(struct caller *c)
