@@ -153,7 +153,8 @@ static int map_store(struct store *s, struct gofer_file *file, void *addr, struc
 	struct mapping *map;
 	int r = 0;
 
-	s->shared |= !file->mount->caching;
+	if (!file->mount->caching)
+		s->shared = true;
 	if (s->shared || !s->mappings)
 		r = store_look_again(s, file, 0, UINT64_MAX, true);
 	if (r == 0)

@@ -74,8 +74,8 @@ struct store {
 	uint64_t dev, ino;
 
 	pthread_rwlock_t io;
-	bool shared;      /* others change the file, too */
-	uint64_t changes; /* of contents, so far */
+	_Atomic bool shared; /* others change the file, too; once it is, it stays so */
+	uint64_t changes;    /* of contents, so far */
 
 	pthread_mutex_t lock;
 	int fd;

@@ -576,7 +576,7 @@ Test(mapping, is_touched_by_several_at_once)
 Test(mapping, is_a_buffer)
 {
 	struct world *w = begin_exclusive();
-	struct gofer_file *file = open_file(w, "/p", O_RDWR);
+	struct gofer_file *file = open_file(w, "/p", O_RDWR), *copy;
 	uint8_t *a = map(file, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
 	bool kernel = mapping_features(w->session) & MAPPING_KERNEL || !faults(w);
 	size_t size;
@@ -603,6 +603,12 @@ Test(mapping, is_a_buffer)
 	cr_assert_eq(a[61 * PAGE], 12);
 	cr_assert_eq(gofer_write_file(w->ns, "/copy", a + 44 * PAGE, 4 * PAGE, 0644, 0), 0);
 	cr_assert_eq(host_byte("A/copy", 3 * PAGE), 48);
+	/* The server copies what was stored, too. */
+	a[45 * PAGE] = 78;
+	copy = open_file(w, "/copy", O_RDWR);
+	cr_assert_eq(gofer_copy_file_range(file, 45 * PAGE, copy, 0, PAGE), PAGE);
+	gofer_close(copy);
+	cr_assert_eq(host_byte("A/copy", 0), 78);
 	/* By path, too, one reads what was stored. */
 	a[0] = 77;
 	cr_assert_eq(gofer_read_file(w->ns, "/p", &data, &size, NULL), 0);
