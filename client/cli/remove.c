@@ -23,9 +23,10 @@ struct remove_dir {
 };
 
 struct removal {
-	struct remover *r;
-	struct remove_dir *above; /* of a name */
-	struct remove_dir *self;  /* of a directory */
+	struct removal *prev, *next; /* of all that are out */
+	struct remover *r;           /* NULL: it is not there any more */
+	struct remove_dir *above;    /* of a name */
+	struct remove_dir *self;     /* of a directory */
 	char path[];
 };
 
@@ -99,13 +100,28 @@ static void below_done(struct remover *r, struct remove_dir *d, bool removed)
 	settle(r, d);
 }
 
+static void leave_out(struct remover *r, struct removal *removal)
+{
+	if (removal->prev)
+		removal->prev->next = removal->next;
+	else
+		r->removals = removal->next;
+	if (removal->next)
+		removal->next->prev = removal->prev;
+	r->out--;
+}
+
 static void on_unlinked(void *userdata, int result, struct gofer_reply *reply)
 {
 	struct removal *removal = userdata;
 	struct remover *r = removal->r;
 	struct remove_dir *self = removal->self;
 
-	r->out--;
+	if (!r) {
+		free(removal);
+		return;
+	}
+	leave_out(r, removal);
 	if (result == 0 && reply->kind == GOFER_REPLY_STOP)
 		result = -ELOOP;
 	if (self && result == -ENOTEMPTY && self->several && self->removed &&
@@ -148,6 +164,10 @@ static void submit(struct remover *r, struct remove_dir *above, struct remove_di
 	pipe_path(&p, r->v, real ? real : path);
 	message.path = &p;
 	message.directory = self != NULL;
+	removal->next = r->removals;
+	if (removal->next)
+		removal->next->prev = removal;
+	r->removals = removal;
 	r->out++;
 	result = pipe_submit(r->c, &request, on_unlinked, removal);
 	if (result < 0)
@@ -205,6 +225,9 @@ struct remove_dir *remove_again(struct remover *r)
 
 void remove_deinit(struct remover *r)
 {
+	/* In a shell, what was not answered before the verb ended may be answered long after. */
+	for (struct removal *removal = r->removals; removal; removal = removal->next)
+		removal->r = NULL;
 	while (r->dirs)
 		free_dir(r, r->dirs);
 	r->ready = r->again = NULL;

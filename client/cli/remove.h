@@ -10,6 +10,7 @@
 #include "client/cli/pipeline.h"
 
 struct remove_dir;
+struct removal;
 
 struct remover {
 	struct cli *c;
@@ -23,6 +24,7 @@ struct remover {
 
 	/* private */
 	unsigned out;
+	struct removal *removals; /* that are out */
 	struct remove_dir *dirs;  /* all that are not done */
 	struct remove_dir *ready; /* to be removed themselves */
 	struct remove_dir *again; /* to be walked again */
@@ -43,4 +45,5 @@ int remove_wait(struct remover *r, const struct remove_dir *dir);
 /* After remove_wait(): a directory that has to be walked again, or NULL; its remove_leave() is to come. */
 struct remove_dir *remove_again(struct remover *r);
 const char *remove_path(const struct remove_dir *dir);
+/* Answers that come later than this go nowhere. */
 void remove_deinit(struct remover *r);

@@ -1,7 +1,7 @@
 /*
  * liar.c - a server that lies to one command.
  *
- *	liar types|names|deep  COMMAND [ARGUMENT]...
+ *	liar types|names|deep|silent  COMMAND [ARGUMENT]...
  *
  * Runs the command with GOFER_SERVER set to a server with one filesystem, "v", in which every name is a directory, and checks what the
  * command would have removed. Ends with 0 if the command ended by itself (not by a signal) and asked for nothing outside of /t.
@@ -9,6 +9,7 @@
  * types  entries say that they are one thing and have the attributes of another
  * names  an entry whose name, $LIAR_NAME, leads elsewhere: nothing may be removed
  * deep   every directory holds another one
+ * silent nothing is said about removals
  */
 #include <dirent.h>
 #include <signal.h>
@@ -21,7 +22,7 @@
 #include "common/packet.h"
 #include "proto/rpc.h"
 
-static enum { TYPES, NAMES, DEEP } lie;
+static enum { TYPES, NAMES, DEEP, SILENT } lie;
 static int sock;
 static unsigned listed, removed;
 
@@ -113,8 +114,10 @@ static void list(uint32_t tag)
 		make(&e[n++], "b", DT_DIR, S_IFREG | 0644);
 		make(&e[n++], "c", DT_DIR, S_IFDIR | 0755);
 		make(&e[n++], "d", DT_LNK, S_IFDIR | 0755);
-	} else if (lie == DEEP) {
+	} else if (lie == DEEP || (lie == SILENT && listed == 0)) {
 		make(&e[n++], "d", DT_DIR, S_IFDIR | 0755);
+	} else if (lie == SILENT) {
+		make(&e[n++], "f", DT_REG, S_IFREG | 0644);
 	}
 	listed++;
 	for (size_t i = 0; i < n; i++)
@@ -148,7 +151,8 @@ static void unlink_name(const struct frame *q)
 		die("a removal of what the attributes do not say");
 	gofer__unlink_request__free_unpacked(m, NULL);
 	removed++;
-	answer(RPC_TYPE_Unlink, q->header.tag, &reply.base);
+	if (lie != SILENT)
+		answer(RPC_TYPE_Unlink, q->header.tag, &reply.base);
 }
 
 static void stat_name(const struct frame *q)
@@ -202,7 +206,7 @@ static void serve(void)
 
 int main(int argc, char **argv)
 {
-	static const char *const lies[] = { "types", "names", "deep" };
+	static const char *const lies[] = { "types", "names", "deep", "silent" };
 	int pair[2], status;
 	char name[32];
 	pid_t pid;
@@ -210,7 +214,7 @@ int main(int argc, char **argv)
 	while (argc > 2 && lie < ARRAY_SIZE(lies) && strcmp(argv[1], lies[lie]) != 0)
 		lie++;
 	if (argc <= 2 || lie == ARRAY_SIZE(lies)) {
-		fprintf(stderr, "usage: liar types|names|deep COMMAND...\n");
+		fprintf(stderr, "usage: liar types|names|deep|silent COMMAND...\n");
 		return 2;
 	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0)

@@ -1,5 +1,5 @@
 #!/bin/bash
-# A server that lies about types, names and depths: rm -r and find -delete remove nothing outside, and end by themselves.
+# A server that lies about types, names and depths, or says nothing: rm -r and find -delete remove nothing outside, and end by themselves.
 # shellcheck source=tests/integration/lib.sh
 . "${SRC:-$(dirname "$0")/../..}/tests/integration/lib.sh"
 
@@ -24,3 +24,6 @@ for LIAR_NAME in .. . '' / a/../../x /etc x/; do
 done
 lies deep '^ended with 1: ' rm -r v:/t
 lies deep '^ended with 1: ' find v:/t -delete
+# A shell outlives its verbs, and may hear of what they asked for after they have ended.
+lies silent '^ended with 1: 2 listings, 1 removals' shell --timeout 1 -c 'rm -r v:/t'
+lies silent '^ended with 1: 2 listings, 1 removals' shell --timeout 1 -c 'find v:/t -delete'

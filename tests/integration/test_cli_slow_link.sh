@@ -1,4 +1,5 @@
 #!/bin/bash
+# timeout: 300
 # On a slow link, get -r, put -r, find, du and rm -r keep the pipe full: N small files take N*3/200 rounds at most (or 30), as 10,000 in 3 seconds would
 # where a round takes 20 ms. A round is one wait for answers; relay.c counts them, by no clock. And what they do is what they do without a link.
 # In memory where that is possible: thousands of files come and go.
