@@ -22,6 +22,15 @@ struct watched {
 	bool at_link; /* the walk ended before the path did */
 };
 
+/* Nothing is promised. */
+static void uncover(struct watched *w)
+{
+	w->covered = false;
+	while (w->n_fresh)
+		watch_drop(&w->request->session->watches, w->fresh[--w->n_fresh]);
+	w->reply->n_watches = 0;
+}
+
 /* One more of the way. */
 static void cover(struct watched *w, const struct fs_node *node)
 {
@@ -37,10 +46,7 @@ static void cover(struct watched *w, const struct fs_node *node)
 			w->fresh[w->n_fresh++] = watch;
 		return;
 	}
-	w->covered = false;
-	while (w->n_fresh)
-		watch_drop(watches, w->fresh[--w->n_fresh]);
-	w->reply->n_watches = 0;
+	uncover(w);
 }
 
 /* What access(2) would grant, and what the object is. */
@@ -162,9 +168,14 @@ int handle_watch(struct request *r, const Gofer__WatchRequest *q)
 		    watches->limit;
 	e = w.covered && !r->base[0] && !has_dots(&q->path->path) ? walk(&w, &q->path->path)
 								  : plain(&w, q);
+	if (e == -EAGAIN) {
+		/* Somebody replaces what is on the way right now: the walk of all other requests knows how to go on. */
+		uncover(&w);
+		w.at_link = false;
+		e = plain(&w, q);
+	}
 	if (e != 0) {
-		while (w.n_fresh)
-			watch_drop(watches, w.fresh[--w.n_fresh]);
+		uncover(&w);
 		return e;
 	}
 	if (q->donate && w.reply->n_watches && !r->session->stream) {
