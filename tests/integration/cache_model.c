@@ -550,7 +550,7 @@ int main(int argc, char **argv)
 	run(host, true, GOFER_INTEROP_WRITETHROUGH, seed + 2, n, 0);
 	run(host, false, GOFER_INTEROP_EXCLUSIVE, seed + 3, n, 4 << 10);
 	run(host, false, GOFER_INTEROP_SHARED, seed + 5, n, 0);
-	run(host, true, GOFER_INTEROP_SHARED, seed + 6, n, 8 << 10);
+	run(host, true, GOFER_INTEROP_SHARED, seed + 6, n, 4 << 10);
 	run_threads(host, seed + 4, rounds, GOFER_INTEROP_EXCLUSIVE);
 	run_threads(host, seed + 7, rounds, GOFER_INTEROP_SHARED);
 	return proof_end();
