@@ -129,7 +129,7 @@ int mapping_each(struct gofer_namespace *ns, void *addr, size_t length,
 int store_flush_range(struct store *s, const struct range *x);
 
 /* ---- mapping_list.c: which there are ---- */
-/* Of all sessions that the namespace has mounts of: an array that ends with NULL. */
+/* Of those sessions with mounts in the namespace that have mappings: an array that ends with NULL, or NULL for none. -ENOMEM. */
 int mapper_list(struct gofer_namespace *ns, struct mapper ***ret_mappers);
 /* The store of an inode, with a reference; NULL. */
 struct store *mapper_find(struct mapper *m, uint64_t dev, uint64_t ino);

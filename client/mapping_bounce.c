@@ -38,7 +38,7 @@ bool mapping_holds_in(struct gofer_namespace *ns, const void *addr, size_t len)
 	_cleanup_free_ struct mapper **list = NULL;
 	bool held = mapper_list(ns, &list) < 0;
 
-	for (size_t i = 0; !held && list[i]; i++)
+	for (size_t i = 0; !held && list && list[i]; i++)
 		held = holds(list[i], addr, len);
 	return held;
 }

@@ -229,7 +229,7 @@ int mapping_flush_namespace(struct gofer_namespace *ns)
 	_cleanup_free_ struct mapper **list = NULL;
 	int r = mapper_list(ns, &list);
 
-	for (size_t i = 0; r == 0 && list[i]; i++)
+	for (size_t i = 0; r == 0 && list && list[i]; i++)
 		r = mapping_flush_all(list[i]);
 	return r;
 }

@@ -18,25 +18,29 @@ struct mapping *mapping_meets(struct mapping *at, const struct range *x)
 int mapper_list(struct gofer_namespace *ns, struct mapper ***ret_mappers)
 {
 	struct mount_table *table = ns->table;
-	struct mapper **list;
+	struct mapper **list = NULL;
 	size_t n = 0;
+	int r = 0;
 
 	pthread_rwlock_rdlock(&table->lock);
-	list = calloc(table->n_mounts + 1, sizeof(*list));
-	for (size_t i = 0; list && i < table->n_mounts; i++) {
+	for (size_t i = 0; r == 0 && i < table->n_mounts; i++) {
 		struct gofer_session *s = table->mounts[i]->session;
 		size_t k = 0;
 
-		while (s && k < n && list[k] != s->mapper)
+		if (!s || !atomic_load(&s->mapper->n_mappings))
+			continue;
+		if (!list)
+			list = calloc(table->n_mounts + 1, sizeof(*list));
+		if (!list)
+			r = -ENOMEM;
+		while (k < n && list[k] != s->mapper)
 			k++;
-		if (s && k == n)
+		if (list && k == n)
 			list[n++] = s->mapper;
 	}
 	pthread_rwlock_unlock(&table->lock);
-	if (!list)
-		return -ENOMEM;
 	*ret_mappers = list;
-	return 0;
+	return r;
 }
 
 /* ---- stores ---- */

@@ -167,7 +167,7 @@ int mapping_each(struct gofer_namespace *ns, void *addr, size_t length,
 		return -EINVAL;
 	x.end = x.begin + ((length + page - 1) & ~(page - 1));
 	r = mapper_list(ns, &list);
-	for (size_t i = 0; r == 0 && list[i]; i++) {
+	for (size_t i = 0; r == 0 && list && list[i]; i++) {
 		r = session_check(list[i]->session);
 		if (r == 0)
 			r = act->act(list[i], &x, act->flags, &any);

@@ -84,7 +84,6 @@ static bool append_frame(struct worker *w, const struct frame *frame, uint8_t ki
 		.fds = fds,
 		.flags = FRAME_REPLY | kind,
 	};
-
 	ssize_t size;
 
 	if (w->out_frames == FRAME_MAX_PER_PACKET)
