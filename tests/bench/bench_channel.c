@@ -136,7 +136,7 @@ static void slot_list(struct slot *s)
 		if (e->d_name[0] == '.' ||
 		    fstatat(dirfd(dir), e->d_name, &out->st, AT_SYMLINK_NOFOLLOW) < 0)
 			continue;
-		strcpy(out->name, e->d_name);
+		(void)snprintf(out->name, sizeof(out->name), "%s", e->d_name);
 		s->size += sizeof(*out);
 	}
 	s->more = s->size + sizeof(struct slot_entry) > LIST_DATA;
@@ -204,7 +204,7 @@ static void slot_call(enum what what, const char *path)
 	struct slot *s = b.slot;
 
 	s->what = what;
-	strcpy(s->path, path);
+	(void)snprintf(s->path, sizeof(s->path), "%s", path);
 	slot_publish(&s->request, &s->server_sleeps, ++b.turn);
 	slot_wait(&s->reply, &s->client_sleeps, b.turn - 1);
 	if (s->error)
@@ -215,14 +215,14 @@ static void slot_call(enum what what, const char *path)
 
 static char block[BLOCK];
 
-static void file_name(char *path, enum what what, unsigned i)
+static void file_name(char path[static PATH_MAX], enum what what, unsigned i)
 {
 	if (what == STAT)
-		(void)sprintf(path, "%s/f", deep);
+		(void)snprintf(path, PATH_MAX, "%s/f", deep);
 	else if (what == READ)
-		(void)sprintf(path, "many/entry-%05u", i % FILES);
+		(void)snprintf(path, PATH_MAX, "many/entry-%05u", i % FILES);
 	else
-		(void)sprintf(path, "%s/new-%u", deep, i);
+		(void)snprintf(path, PATH_MAX, "%s/new-%u", deep, i);
 }
 
 static void native(enum what what, const char *path)
@@ -334,7 +334,7 @@ static double list(enum how how)
 /* One call, timed. */
 static double once(enum what what, enum how how, unsigned i)
 {
-	char text[PATH_MAX] = "/", *path = text + 1;
+	char text[PATH_MAX + 1] = "/", *path = text + 1;
 	uint64_t start;
 
 	file_name(path, what, what == CREATE ? b.created++ : i);
