@@ -3,53 +3,22 @@
 run_terminal.py GOFER
 """
 import os
-import pty
 import re
-import select
 import sys
-import time
 
-DEADLINE = 30
+from terminal import Terminal
 
 
-class Terminal:
-    """An interactive bash whose prompt is OUT>, on a terminal of its own."""
+class Bash(Terminal):
+    """An interactive bash whose prompt is OUT>."""
 
     def __init__(self):
-        self.text = b""
-        pid, self.fd = pty.fork()
-        if pid == 0:
-            os.environ["PS1"] = "OUT> "
-            os.execvp("bash", ["bash", "--norc", "--noediting", "-i"])
-        self.pid = pid
-        self.wait(b"OUT> ")
-
-    def wait(self, pattern):
-        """Everything up to the next match of the pattern; what comes after it is kept for the next wait."""
-        end = time.monotonic() + DEADLINE
-        while True:
-            match = re.search(pattern, self.text)
-            if match:
-                seen, self.text = self.text[: match.end()], self.text[match.end():]
-                return seen
-            if time.monotonic() > end or not select.select([self.fd], [], [], DEADLINE)[0]:
-                sys.exit(f"no {pattern!r} within {DEADLINE} seconds after: {self.text!r}")
-            try:
-                data = os.read(self.fd, 65536)
-            except OSError:
-                data = b""
-            if not data:
-                sys.exit(f"the terminal was closed: {self.text!r}")
-            self.text += data
+        super().__init__(["bash", "--norc", "--noediting", "-i"], {"PS1": "OUT> "}, b"OUT> ", 30)
 
     def say(self, line, pattern):
         # The terminal echoes the line; what is waited for comes behind it.
         os.write(self.fd, line + b"\n")
         self.wait(re.escape(line) + rb"\r\n")
-        return self.wait(pattern)
-
-    def key(self, key, pattern):
-        os.write(self.fd, key)
         return self.wait(pattern)
 
     def status(self, expected):
@@ -62,7 +31,7 @@ class Terminal:
 
 
 def main():
-    t = Terminal()
+    t = Bash()
     run = os.fsencode(sys.argv[1]) + b" run --env PS1='IN> ' -- "
 
     # A shell inside has jobs of its own, and the terminal is ours again when it ends.

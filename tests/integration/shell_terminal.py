@@ -3,51 +3,21 @@
 shell_terminal.py GOFER DIRECTORY      the volume v of $GOFER_SERVER is DIRECTORY
 """
 import os
-import pty
 import re
-import select
 import signal
 import stat
 import sys
-import time
 
-DEADLINE = 60
+from terminal import Terminal
 
 
-class Shell:
-    """A gofer shell on a terminal of its own."""
+class Shell(Terminal):
+    """A gofer shell."""
 
     def __init__(self, *args):
-        self.text = b""
-        self.all = b""
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.environ["TERM"] = "xterm"
-            os.environ["LC_ALL"] = "C.UTF-8"
-            os.execv(sys.argv[1], [sys.argv[1], "shell", *args])
-        self.wait(b"v:/> ")
+        super().__init__([sys.argv[1], "shell", *args], {"TERM": "xterm", "LC_ALL": "C.UTF-8"}, b"v:/> ", 60)
 
-    def wait(self, pattern):
-        end = time.monotonic() + DEADLINE
-        while True:
-            match = re.search(pattern, self.text)
-            if match:
-                seen, self.text = self.text[: match.end()], self.text[match.end():]
-                return seen
-            if time.monotonic() > end or not select.select([self.fd], [], [], DEADLINE)[0]:
-                sys.exit(f"no {pattern!r} within {DEADLINE} seconds after: {self.text[-2000:]!r}")
-            try:
-                data = os.read(self.fd, 65536)
-            except OSError:
-                data = b""
-            if not data:
-                sys.exit(f"the terminal was closed: {self.text[-2000:]!r}")
-            self.text += data
-            self.all += data
-
-    def say(self, keys, pattern):
-        os.write(self.fd, keys)
-        return self.wait(pattern)
+    say = Terminal.key
 
     def end(self, keys, expected):
         os.write(self.fd, keys)

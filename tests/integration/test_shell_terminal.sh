@@ -7,5 +7,5 @@
 /usr/bin/python3 -c '' 2>/dev/null || skip "python3 is not installed"
 mkdir "$T/vol"
 start_server -v "$T/vol:v:rw,$ME_SQUASH"
-XDG_STATE_HOME=$T/state timeout 110 /usr/bin/python3 "${SRC:-$here}/tests/integration/shell_terminal.py" "$GOFER" "$T/vol" || fail shell_terminal.py
+XDG_STATE_HOME=$T/state timeout 110 /usr/bin/python3 -B "${SRC:-$here}/tests/integration/shell_terminal.py" "$GOFER" "$T/vol" || fail shell_terminal.py
 stop_server
