@@ -135,6 +135,8 @@ static void spin_worked(struct channel_habit *h, uint64_t ns)
 
 static void spin_failed(struct channel_habit *h)
 {
+	/* What is typical may have changed: other requests take longer than those that it was learned from. */
+	h->typical = MIN(2 * h->typical + 1, (uint64_t)SPIN_MAX_NS);
 	if (h->credit > FAILURE) {
 		h->credit -= FAILURE;
 		return;

@@ -294,6 +294,26 @@ Test(channel, spinning_in_vain_is_given_up, .timeout = 60)
 	area_free(a);
 }
 
+/* Else whoever has learned from short requests would never again spin for a longer one to the end. */
+Test(channel, spinning_too_briefly_teaches_to_spin_for_longer, .timeout = 60)
+{
+	struct channel_area *a = area_new();
+	struct channel_side client;
+	struct channel_habit *h = &client.spin.habits[0];
+
+	channel_side_init(&client, a, false);
+	atomic_store(&a->reply.cpu, CPU_SETSIZE + 1);
+	/* Where somebody else has the CPU meanwhile, nothing is learned, and it is tried again. */
+	for (unsigned i = 0; i < 10000 && h->credit == 8; i++) {
+		h->typical = 1000;
+		client.spin.others = 0;
+		(void)in_vain(&client, 1);
+	}
+	cr_assert_lt(h->credit, 8);
+	cr_assert_gt(h->typical, 1000);
+	area_free(a);
+}
+
 Test(channel, nobody_spins_where_the_other_side_has_the_same_cpu, .timeout = 60)
 {
 	struct channel_area *a = area_new();
