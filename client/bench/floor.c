@@ -20,6 +20,7 @@
 
 #include <linux/openat2.h>
 
+#include "client/bench/floor.h"
 #include "common/sys.h"
 
 enum { PACKET_MAX = 256 * 1024, PATH_SIZE = 64 };
@@ -40,7 +41,8 @@ struct answer {
 struct floor {
 	int sock;
 	pid_t pid;
-	bool stream, toy;
+	bool stream, toy, tls;
+	SSL *ssl; /* NULL: plain */
 	uint8_t *buffer;
 };
 
@@ -51,6 +53,8 @@ static ssize_t send_some(const struct floor *f, int sock, uint8_t *data, size_t 
 	struct iovec iov = { data, size };
 	const struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
+	if (f->ssl)
+		return SSL_write(f->ssl, data, (int)size);
 	return f->toy ? sendmsg(sock, &msg, MSG_NOSIGNAL) : send(sock, data, size, MSG_NOSIGNAL);
 }
 
@@ -63,6 +67,8 @@ static ssize_t recv_some(const struct floor *f, int sock, uint8_t *data, size_t 
 			      .msg_control = control,
 			      .msg_controllen = sizeof(control) };
 
+	if (f->ssl)
+		return SSL_read(f->ssl, data, (int)size);
 	return f->toy ? recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) : recv(sock, data, size, 0);
 }
 
@@ -71,8 +77,8 @@ static int send_all(const struct floor *f, int sock, uint8_t *data, size_t size)
 	while (size) {
 		ssize_t n = send_some(f, sock, data, size);
 
-		if (n < 0)
-			return -errno;
+		if (n <= 0)
+			return f->ssl ? -EPIPE : -errno;
 		data += n;
 		size -= (size_t)n;
 	}
@@ -89,7 +95,7 @@ static int recv_all(const struct floor *f, int sock)
 		ssize_t n = recv_some(f, sock, f->buffer + got, PACKET_MAX - got);
 
 		if (n <= 0)
-			return n < 0 ? -errno : -ENOTCONN;
+			return n < 0 && !f->ssl ? -errno : -ENOTCONN;
 		got += (size_t)n;
 		if (got < sizeof(size))
 			continue;
@@ -186,7 +192,8 @@ static int pair_for(const char *server, struct floor *f, int ret_pair[static 2])
 	}
 	if (!strncmp(server, "tls:", 4) || !strncmp(server, "tcp:", 4)) {
 		f->stream = true;
-		return tcp_pair(ret_pair);
+		f->tls = server[1] == 'l';
+		return !f->tls || floor_tls_key() ? tcp_pair(ret_pair) : -EIO;
 	}
 	return -EOPNOTSUPP;
 }
@@ -214,10 +221,16 @@ struct floor *floor_open(const struct bench *b, bool toy)
 		if (b->server > 0 && sched_getaffinity(b->server, sizeof(cpus), &cpus) == 0)
 			(void)sched_setaffinity(0, sizeof(cpus), &cpus);
 		fd_close(pair[0]);
+		if (f->tls && !(f->ssl = floor_tls(pair[1], true)))
+			_exit(1);
 		serve(f, pair[1], b->native);
 	}
 	fd_close(pair[1]);
 	f->sock = pair[0];
+	if (f->tls && !(f->ssl = floor_tls(f->sock, false))) {
+		floor_close(f);
+		return NULL;
+	}
 	return f;
 }
 
@@ -230,6 +243,7 @@ void floor_close(struct floor *f)
 	if (f->pid > 0 && kill(f->pid, SIGKILL) == 0)
 		while (waitpid(f->pid, NULL, 0) < 0 && errno == EINTR)
 			;
+	SSL_free(f->ssl);
 	free(f->buffer);
 	free(f);
 }
