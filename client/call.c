@@ -36,6 +36,15 @@ static void list_remove(struct gofer_session *s, struct waiter *w)
 }
 
 /*
+ * With the lock: whether what was read from a stream holds answers that somebody waits for in poll(2),
+ * which does not see them any more.
+ */
+static bool left_behind(struct gofer_session *s)
+{
+	return s->stream && s->n_async && !s->dead && !s->leader && stream_pending(s->stream);
+}
+
+/*
  * With the lock: until w->done, the session's death (-ENOTCONN), or the deadline (-ETIMEDOUT).
  * Leads or follows. *handled counts the callbacks run here. deadline 0: only what is there already
  * (-EAGAIN).
@@ -51,7 +60,7 @@ static int wait_for(struct gofer_session *s, struct waiter *w, uint64_t deadline
 	 * while they lead. */
 	if (w->kind != WAIT_REPLY)
 		list_add(s, w);
-	while (!w->done) {
+	while (!w->done || left_behind(s)) {
 		if (s->dead) {
 			r = s->dead;
 			break;
@@ -78,7 +87,7 @@ static int wait_for(struct gofer_session *s, struct waiter *w, uint64_t deadline
 			continue;
 		}
 		s->leader = true;
-		r = session_receive(s, deadline, fresh, &batch);
+		r = session_receive(s, w->done ? 0 : deadline, fresh, &batch);
 		s->leader = false;
 		fresh = false;
 		if (batch.n) {
@@ -87,7 +96,7 @@ static int wait_for(struct gofer_session *s, struct waiter *w, uint64_t deadline
 			*handled += batch_run(&batch);
 			pthread_mutex_lock(&s->lock);
 		}
-		if (r == -EAGAIN && deadline)
+		if (r == -EAGAIN && deadline && !w->done)
 			r = 0;
 		if (r < 0)
 			break;

@@ -22,8 +22,9 @@
 #undef WAIT_ANY
 
 #include "client/session.h"
+#include "client/tls_stream.h"
 
-enum { HELPER_END_MS = 2000 };
+enum { HELPER_END_MS = 2000, TLS_END_MS = 1000 };
 
 /* 'volume', with each ' as '\'' */
 static char *shell_quote(const char *text)
@@ -140,9 +141,11 @@ static void ssh_end(pid_t pid)
 		;
 }
 
-void helper_end(struct helper *helper)
+void helper_end(struct helper *helper, int sock)
 {
+	if (helper->tls)
+		tls_stream_end(helper->tls, TLS_END_MS);
+	fd_close(sock);
 	ssh_end(helper->ssh);
-	tls_end(helper->tls);
 	*helper = (struct helper){ 0 };
 }

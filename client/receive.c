@@ -190,8 +190,32 @@ static int wait_flushed(struct gofer_session *s, uint64_t wait_until)
 	return 0;
 }
 
+/* Of a stream: what was read with the frames before is never waited for. */
+static ssize_t receive_stream(struct gofer_session *s, uint64_t wait_until, bool patient)
+{
+	ssize_t n = stream_recv(s->stream, s->rx, FRAME_MAX_PER_PACKET, patient ? 0 : MSG_DONTWAIT);
+	int r;
+
+	if (n != -EAGAIN || patient || !wait_until)
+		return n;
+	r = packet_wait(s->sock, POLLIN, wait_until);
+	return r < 0 ? r : stream_recv(s->stream, s->rx, FRAME_MAX_PER_PACKET, MSG_DONTWAIT);
+}
+
+static ssize_t receive_packet(struct gofer_session *s, uint64_t wait_until, bool patient,
+			      struct packet_in *in)
+{
+	int r = wait_until && !patient ? packet_wait(s->sock, POLLIN, wait_until) : 0;
+
+	if (r < 0)
+		return r;
+	return packet_recv(s->sock, s->rx, FRAME_MAX_PACKET, wait_until ? 0 : MSG_DONTWAIT, in);
+}
+
 int session_receive(struct gofer_session *s, uint64_t wait_until, bool fresh, struct batch *batch)
 {
+	/* The socket's own timeout will do. */
+	bool patient = wait_until && (fresh || now_ns() + s->timeout <= wait_until + SLACK_NS);
 	struct packet_in in = { .fd = -EBADF };
 	const char *violation;
 	ssize_t n;
@@ -200,20 +224,12 @@ int session_receive(struct gofer_session *s, uint64_t wait_until, bool fresh, st
 	pthread_mutex_unlock(&s->lock);
 	if (s->stream)
 		r = wait_flushed(s, wait_until);
-	if (r == 0 && wait_until && !fresh) {
-		uint64_t now = now_ns();
-
-		if (now + s->timeout > wait_until + SLACK_NS)
-			r = packet_wait(s->sock, POLLIN, wait_until);
-	}
 	if (r < 0)
 		n = r;
 	else if (s->stream)
-		n = stream_recv(s->stream, s->rx, FRAME_MAX_PER_PACKET,
-				wait_until ? 0 : MSG_DONTWAIT);
+		n = receive_stream(s, wait_until, patient);
 	else
-		n = packet_recv(s->sock, s->rx, FRAME_MAX_PACKET, wait_until ? 0 : MSG_DONTWAIT,
-				&in);
+		n = receive_packet(s, wait_until, patient, &in);
 	pthread_mutex_lock(&s->lock);
 
 	if (n > 0) {

@@ -11,6 +11,7 @@
 #include "client/cache/pages.h"
 #include "client/mapping.h"
 #include "client/session.h"
+#include "client/tls_stream.h"
 
 int session_check(struct gofer_session *s)
 {
@@ -120,10 +121,11 @@ static void session_free(struct gofer_session *s)
 {
 	if (!s)
 		return;
-	fd_close(s->sock);
 	/* Not in a forked child, whose it is not. */
 	if (s->alive && *s->alive == 1)
-		helper_end(&s->helper);
+		helper_end(&s->helper, s->sock);
+	else
+		fd_close(s->sock);
 	session_channels_close(s);
 	for (size_t i = 0; i < s->n_filesystems; i++)
 		free((char *)s->filesystems[i].name);
@@ -260,6 +262,11 @@ int gofer_session_open(const char *server, const struct gofer_session_options *o
 		s->stream = stream_new(s->sock, STREAM_CHUNK, false);
 		if (!s->stream)
 			return -ENOMEM;
+		if (s->helper.tls) {
+			struct stream_carrier carrier = tls_stream_carrier(s->helper.tls);
+
+			stream_carry(s->stream, &carrier);
+		}
 	}
 	r = session_hello(s, options ? options->client : NULL);
 	if (r == 0)

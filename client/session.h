@@ -42,8 +42,7 @@ enum {
 	REPLY_OVERHEAD =
 		1024, /* memory for decoding a reply: this and REPLY_FACTOR times its body */
 	REPLY_FACTOR = 16,
-	STREAM_CHUNK = (FRAME_MAX_PER_PACKET - 1) * FRAME_HEADER_SIZE, /* so that one round of
-		receiving takes every whole frame that was read: poll(2) sees what is left */
+	STREAM_CHUNK = 64 * 1024,
 };
 
 struct cache;
@@ -128,12 +127,12 @@ struct batch {
 	size_t n;
 };
 
-struct tls_connection;
+struct tls_stream;
 
 /* What stands between the session's socket and the server; nothing, mostly. */
 struct helper {
-	pid_t ssh;                  /* a child; 0 = none */
-	struct tls_connection *tls; /* a thread that encrypts; NULL = none */
+	pid_t ssh;              /* a child; 0 = none */
+	struct tls_stream *tls; /* around the stream's bytes; NULL = none */
 };
 
 struct gofer_session {
@@ -338,6 +337,5 @@ int connect_ssh(const char *server, const char *text, int *ret_sock, struct help
 /* text: "HOST:PORT" */
 int connect_tls(const char *server, const char *text, const struct gofer_tls_options *options,
 		uint64_t timeout, int *ret_sock, struct helper *ret_helper);
-void tls_end(struct tls_connection *tls);
-/* After its connection was closed. */
-void helper_end(struct helper *helper);
+/* Closes the socket too: goodbye is said before, a child is waited for after. */
+void helper_end(struct helper *helper, int sock);

@@ -1,6 +1,6 @@
 /*
  * tls.h - TLS 1.3 as both sides want it: one version, one protocol name, certificates judged
- * strictly, and a pump that carries a session's bytes between the connection and a plain socket.
+ * strictly. What comes after the first messages is server/gate_pump.c's, and client/tls_stream.c's.
  */
 #pragma once
 
@@ -50,13 +50,6 @@ int tls_read(SSL *ssl, void *buf, size_t size, uint64_t deadline,
 	     char ret_words[static TLS_WORDS_MAX]);
 int tls_write(SSL *ssl, const void *buf, size_t size, uint64_t deadline,
 	      char ret_words[static TLS_WORDS_MAX]);
-
-/*
- * Carries bytes between the connection and `sock` (neither blocks) until both have ended, or one has
- * failed: 0, or -errno with words. -ECONNABORTED: the other side's end was not its own (no
- * close_notify). Once `sock` has ended, what is left to send has linger_ms.
- */
-int tls_pump(SSL *ssl, int sock, int linger_ms, char ret_words[static TLS_WORDS_MAX]);
 
 /* Whether the kernel could encrypt (kTLS). */
 bool tls_kernel_can(void);

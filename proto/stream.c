@@ -59,6 +59,11 @@ struct stream *stream_free(struct stream *s)
 	return NULL;
 }
 
+void stream_carry(struct stream *s, const struct stream_carrier *carrier)
+{
+	s->carrier = *carrier;
+}
+
 /* ---- receiving ---- */
 
 /* The length of the frame that begins `at`: 0 while not even its header is there. */
@@ -119,20 +124,39 @@ static ssize_t whole_frames(const struct stream *s, unsigned max_frames)
 }
 
 /* Not recv(2) and send(2): the server's filter knows only the calls for packets. */
-static ssize_t receive_into(int fd, void *buf, size_t size, int flags)
+static ssize_t receive_into(const struct stream *s, void *buf, size_t size, int flags)
 {
 	struct iovec iov = { .iov_base = buf, .iov_len = size };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
 
-	return recvmsg(fd, &msg, flags);
+	if (s->carrier.receive)
+		return s->carrier.receive(s->carrier.userdata, buf, size, flags);
+	n = recvmsg(s->fd, &msg, flags);
+	return n < 0 ? -errno : n;
 }
 
-static ssize_t send_from(int fd, void *buf, size_t size, int flags)
+static ssize_t send_iov(const struct stream *s, const struct iovec *iov, int iovcnt, int flags)
 {
-	struct iovec iov = { .iov_base = buf, .iov_len = size };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = iovcnt };
+	ssize_t n;
 
-	return sendmsg(fd, &msg, flags | MSG_NOSIGNAL);
+	if (s->carrier.send)
+		return s->carrier.send(s->carrier.userdata, iov, iovcnt);
+	n = sendmsg(s->fd, &msg, flags | MSG_NOSIGNAL);
+	return n < 0 ? -errno : n;
+}
+
+static ssize_t send_waiting(const struct stream *s, int flags)
+{
+	struct iovec iov = { s->out + s->out_start, s->out_end - s->out_start };
+
+	return send_iov(s, &iov, 1, flags);
+}
+
+static bool carrier_unsent(const struct stream *s)
+{
+	return s->carrier.unsent && s->carrier.unsent(s->carrier.userdata);
 }
 
 static ssize_t read_more(struct stream *s, int flags)
@@ -148,9 +172,9 @@ static ssize_t read_more(struct stream *s, int flags)
 	}
 	room = MIN((size_t)FRAME_MAX_PACKET - s->end, MAX(missing, s->chunk));
 	/* Descriptors that a peer attaches are not asked for: the kernel closes them. */
-	n = receive_into(s->fd, s->in + s->end, room, flags);
+	n = receive_into(s, s->in + s->end, room, flags);
 	if (n < 0)
-		return -errno;
+		return n;
 	if (n == 0)
 		return s->end ? -ECONNABORTED : 0;
 	s->end += (size_t)n;
@@ -196,22 +220,33 @@ size_t stream_buffered(struct stream *s)
 	return n;
 }
 
+bool stream_pending(struct stream *s)
+{
+	bool pending = false;
+
+	if (pthread_mutex_trylock(&s->rx) == 0) {
+		pending = whole_frames(s, 1) != 0 ||
+			  (s->carrier.pending && s->carrier.pending(s->carrier.userdata));
+		pthread_mutex_unlock(&s->rx);
+	}
+	return pending;
+}
+
 /* ---- sending: with tx ---- */
 
 static int flush(struct stream *s)
 {
 	while (s->out_start < s->out_end) {
-		ssize_t n = send_from(s->fd, s->out + s->out_start, s->out_end - s->out_start,
-				      MSG_DONTWAIT);
+		ssize_t n = send_waiting(s, MSG_DONTWAIT);
 
-		if (n < 0 && errno == EINTR)
+		if (n == -EINTR)
 			continue;
 		if (n < 0)
-			return -errno;
+			return (int)n;
 		s->out_start += (size_t)n;
 	}
 	s->out_start = s->out_end = 0;
-	return 0;
+	return carrier_unsent(s) ? (int)send_iov(s, NULL, 0, MSG_DONTWAIT) : 0;
 }
 
 /* What lies behind the first `sent` bytes, in front of everything else. */
@@ -229,7 +264,6 @@ static void keep_rest(struct stream *s, const struct iovec *iov, int iovcnt, siz
 
 static int send_some(struct stream *s, const struct iovec *iov, int iovcnt, int flags)
 {
-	struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = iovcnt };
 	size_t total = 0;
 	ssize_t n;
 	int r;
@@ -241,9 +275,9 @@ static int send_some(struct stream *s, const struct iovec *iov, int iovcnt, int 
 	r = flush(s);
 	if (r < 0)
 		return r;
-	n = sendmsg(s->fd, &msg, flags | MSG_NOSIGNAL);
+	n = send_iov(s, iov, iovcnt, flags);
 	if (n < 0)
-		return -errno;
+		return (int)n;
 	if ((size_t)n < total)
 		keep_rest(s, iov, iovcnt, (size_t)n);
 	return 0;
@@ -256,13 +290,13 @@ static int send_some(struct stream *s, const struct iovec *iov, int iovcnt, int 
 static int send_rest(struct stream *s)
 {
 	while (s->out_start < s->out_end) {
-		ssize_t n = send_from(s->fd, s->out + s->out_start, s->out_end - s->out_start, 0);
+		ssize_t n = send_waiting(s, 0);
 
-		if (n < 0 && errno == EINTR && !(s->over && atomic_load(s->over)))
+		if (n == -EINTR && !(s->over && atomic_load(s->over)))
 			continue;
 		if (n < 0) {
 			s->cut = true;
-			return errno == EINTR ? -EPIPE : -errno;
+			return n == -EINTR ? -EPIPE : (int)n;
 		}
 		s->out_start += (size_t)n;
 	}
@@ -297,7 +331,7 @@ bool stream_unsent(struct stream *s)
 	bool unsent;
 
 	pthread_mutex_lock(&s->tx);
-	unsent = s->out_start < s->out_end;
+	unsent = s->out_start < s->out_end || carrier_unsent(s);
 	pthread_mutex_unlock(&s->tx);
 	return unsent;
 }

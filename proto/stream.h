@@ -13,8 +13,22 @@
 #include "common/packet.h"
 #include "proto/frame.h"
 
+/*
+ * What carries the bytes where that is not the socket itself. As recvmsg(2) and sendmsg(2) on it, with
+ * -errno; send never blocks, and what it has taken may wait inside until it is called again (with no
+ * iov: for that only; 0 when nothing waits any more).
+ */
+struct stream_carrier {
+	ssize_t (*receive)(void *userdata, void *buf, size_t size, int flags);
+	ssize_t (*send)(void *userdata, const struct iovec *iov, int iovcnt);
+	bool (*unsent)(void *userdata);
+	bool (*pending)(void *userdata); /* holds bytes that it has received and not handed out */
+	void *userdata;
+};
+
 struct stream {
-	int fd;        /* borrowed */
+	int fd;                        /* borrowed */
+	struct stream_carrier carrier; /* none: the socket */
 	size_t chunk;  /* read ahead at most so much beyond the frame that is asked for */
 	bool requests; /* what comes is requests: a server's */
 	pthread_mutex_t rx;
@@ -33,6 +47,8 @@ int stream_is(int fd);
 /* NULL without memory. fd is borrowed. */
 struct stream *stream_new(int fd, size_t chunk, bool requests);
 struct stream *stream_free(struct stream *s);
+/* Before the first byte. Only for a stream that sends with MSG_DONTWAIT. */
+void stream_carry(struct stream *s, const struct stream_carrier *carrier);
 
 /*
  * Takes the next whole frames, at most max_frames of them and as many as are there, into buf
@@ -43,6 +59,8 @@ struct stream *stream_free(struct stream *s);
 ssize_t stream_recv(struct stream *s, void *buf, unsigned max_frames, int flags);
 /* Bytes that were read and not taken. */
 size_t stream_buffered(struct stream *s);
+/* Whether stream_recv() may have something though poll(2) does not say so. */
+bool stream_pending(struct stream *s);
 
 /*
  * Sends all of iov, whole frames, FRAME_MAX_PACKET bytes at most. Blocking (flags 0): 0 or -errno.

@@ -71,3 +71,12 @@ struct gate_relay {
 };
 /* In a process of its own. */
 void gate_relay_main(struct gate_relay *relay) __attribute__((noreturn));
+
+/* ---- gate_pump.c ---- */
+
+/*
+ * Carries bytes between the connection and `sock` (neither blocks) until both have ended, or one has
+ * failed: 0, or -errno with words. -ECONNABORTED: the other side's end was not its own (no
+ * close_notify). Once `sock` has ended, what is left to send has linger_ms.
+ */
+int gate_pump(SSL *ssl, int sock, int linger_ms, char ret_words[static TLS_WORDS_MAX]);

@@ -203,7 +203,7 @@ void gate_relay_main(struct gate_relay *relay)
 	log_debug("%s: %s, %s%s, records by %s", name, SSL_get_version(ssl), SSL_get_cipher(ssl),
 		  SSL_session_reused(ssl) ? ", resumed" : "",
 		  BIO_get_ktls_send(SSL_get_wbio(ssl)) ? "the kernel" : "OpenSSL");
-	r = tls_pump(ssl, relay->pair[0], LINGER_MS, words);
+	r = gate_pump(ssl, relay->pair[0], LINGER_MS, words);
 	if (r < 0)
 		log_info("connection of %s: %s", name, words);
 	_exit(EXIT_SUCCESS);
