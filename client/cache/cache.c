@@ -28,7 +28,8 @@ static void bury(struct cache *c)
 		struct node *n = c->dead;
 
 		c->dead = n->next;
-		free(n->name);
+		if (n->name != n->text)
+			free(n->name);
 		free(n);
 	}
 }
@@ -137,18 +138,7 @@ void cache_evict(struct cache *c, size_t bytes)
 
 		if (n->first || n->used || !n->parent) {
 			n->used = false;
-			c->oldest = n->newer;
-			if (c->oldest)
-				c->oldest->older = NULL;
-			else
-				c->newest = NULL;
-			n->newer = NULL;
-			n->older = c->newest;
-			if (c->newest)
-				c->newest->newer = n;
-			else
-				c->oldest = n;
-			c->newest = n;
+			node_turn(c, n);
 			continue;
 		}
 		node_drop(c, n);

@@ -66,14 +66,14 @@ static struct inode *inode_new(struct cache *c, uint64_t dev, uint64_t ino)
 	i->next = *at;
 	*at = i;
 	c->n_inodes++;
-	c->bytes += sizeof(*i);
+	c->bytes += heap_bytes(sizeof(*i));
 	return i;
 }
 
 static void drop_target(struct cache *c, struct inode *i)
 {
 	if (i->target)
-		c->bytes -= strlen(i->target) + 1;
+		c->bytes -= heap_bytes(strlen(i->target) + 1);
 	free(i->target);
 	i->target = NULL;
 }
@@ -81,7 +81,7 @@ static void drop_target(struct cache *c, struct inode *i)
 static void drop_data(struct cache *c, struct inode *i)
 {
 	if (i->data)
-		c->bytes -= i->attr.size;
+		c->bytes -= heap_bytes(i->attr.size + 1);
 	free(i->data);
 	i->data = NULL;
 }
@@ -105,7 +105,7 @@ void inode_set_data(struct cache *c, struct inode *i, const void *data)
 		return;
 	if (size)
 		memcpy(i->data, data, size);
-	c->bytes += size;
+	c->bytes += heap_bytes(size + 1);
 }
 
 void inode_release(struct cache *c, struct inode *i)
@@ -120,7 +120,7 @@ void inode_release(struct cache *c, struct inode *i)
 	drop_target(c, i);
 	drop_data(c, i);
 	c->n_inodes--;
-	c->bytes -= sizeof(*i);
+	c->bytes -= heap_bytes(sizeof(*i));
 	free(i);
 }
 
@@ -201,6 +201,6 @@ int inode_set_target(struct cache *c, struct inode *i, const void *target, size_
 	memcpy(copy, target, len);
 	copy[len] = '\0';
 	i->target = copy;
-	c->bytes += len + 1;
+	c->bytes += heap_bytes(len + 1);
 	return 0;
 }

@@ -30,7 +30,8 @@ static uint32_t hash_name(const struct node *parent, const char *name, size_t le
 
 static size_t node_bytes(const struct node *n)
 {
-	return sizeof(*n) + n->name_len + 1u;
+	return heap_bytes(sizeof(*n) + n->room + 1u) +
+	       (n->name != n->text ? heap_bytes(n->name_len + 1u) : 0);
 }
 
 /* ---- the hash table ---- */
@@ -114,38 +115,59 @@ static void detach(struct node *n)
 	n->before = n->after = NULL;
 }
 
-struct node *node_new(struct cache *c, struct node *parent, const char *name, size_t len)
+static void enqueue(struct cache *c, struct node *n)
 {
-	struct node *n;
-
-	if ((parent && parent->dead) || (c->n_nodes >= c->nodes_size && grow(c) < 0))
-		return NULL;
-	n = calloc(1, sizeof(*n));
-	if (!n)
-		return NULL;
-	n->name = malloc(len + 1);
-	if (!n->name) {
-		free(n);
-		return NULL;
-	}
-	memcpy(n->name, name, len);
-	n->name[len] = '\0';
-	n->name_len = (uint8_t)len;
-	n->serial = ++c->serials;
-	if (parent) {
-		n->hash = hash_name(parent, name, len);
-		attach(n, parent);
-		table_add(c, n);
-	}
 	n->older = c->newest;
 	if (c->newest)
 		c->newest->newer = n;
 	else
 		c->oldest = n;
 	c->newest = n;
+}
+
+struct node *node_new(struct cache *c, struct node *parent, const char *name, size_t len)
+{
+	struct node *n;
+
+	if ((parent && parent->dead) || (c->n_nodes >= c->nodes_size && grow(c) < 0))
+		return NULL;
+	n = malloc(sizeof(*n) + len + 1);
+	if (!n)
+		return NULL;
+	memset(n, 0, sizeof(*n));
+	n->name = n->text;
+	memcpy(n->name, name, len);
+	n->name[len] = '\0';
+	n->name_len = n->room = (uint8_t)len;
+	n->serial = ++c->serials;
+	if (parent) {
+		n->hash = hash_name(parent, name, len);
+		attach(n, parent);
+		table_add(c, n);
+	}
+	enqueue(c, n);
 	c->n_nodes++;
 	c->bytes += node_bytes(n);
 	return n;
+}
+
+static void dequeue(struct cache *c, struct node *n)
+{
+	if (n->newer)
+		n->newer->older = n->older;
+	else
+		c->newest = n->older;
+	if (n->older)
+		n->older->newer = n->newer;
+	else
+		c->oldest = n->newer;
+	n->newer = n->older = NULL;
+}
+
+void node_turn(struct cache *c, struct node *n)
+{
+	dequeue(c, n);
+	enqueue(c, n);
 }
 
 static void node_free(struct cache *c, struct node *n)
@@ -156,18 +178,11 @@ static void node_free(struct cache *c, struct node *n)
 		table_remove(c, n);
 		detach(n);
 	}
-	if (n->newer)
-		n->newer->older = n->older;
-	else
-		c->newest = n->older;
-	if (n->older)
-		n->older->newer = n->newer;
-	else
-		c->oldest = n->newer;
+	dequeue(c, n);
 	c->n_nodes--;
 	c->bytes -= node_bytes(n);
 	n->dead = true;
-	n->parent = n->newer = n->older = NULL;
+	n->parent = NULL;
 	n->next = c->dead;
 	c->dead = n;
 }
@@ -208,16 +223,19 @@ void node_drop(struct cache *c, struct node *n)
 
 int node_move(struct cache *c, struct node *n, struct node *parent, const char *name, size_t len)
 {
-	char *copy = n->dead || parent->dead ? NULL : malloc(len + 1);
+	char *copy = NULL;
 
+	if (!n->dead && !parent->dead)
+		copy = len <= n->room ? n->text : malloc(len + 1);
 	if (!copy)
 		return -ENOMEM;
-	memcpy(copy, name, len);
-	copy[len] = '\0';
 	table_remove(c, n);
 	detach(n);
 	c->bytes -= node_bytes(n);
-	free(n->name);
+	if (n->name != n->text)
+		free(n->name);
+	memcpy(copy, name, len);
+	copy[len] = '\0';
 	n->name = copy;
 	n->name_len = (uint8_t)len;
 	c->bytes += node_bytes(n);

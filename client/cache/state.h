@@ -9,6 +9,12 @@
 
 struct node;
 
+/* What malloc(3) takes for so many bytes, as the C library on most machines does. */
+static inline size_t heap_bytes(size_t n)
+{
+	return MAX((n + sizeof(size_t) + 15) & ~(size_t)15, (size_t)32);
+}
+
 struct inode {
 	struct inode *next; /* of its hash chain */
 	struct node *nodes; /* its names */
@@ -45,8 +51,14 @@ struct node {
 	bool searchable; /* by the tree's identity */
 	bool complete;   /* the children that are THERE are all that there are; may be read */
 	uint8_t access_known, access_granted;
-	uint8_t name_len;
-	char *name;
+	uint8_t name_len, room; /* room: of text */
+	char *name;             /* text, or memory of its own */
+	char text[];
+};
+
+/* When a path was looked for last that had no watch. */
+struct asked {
+	uint32_t hash, when;
 };
 
 /* A filesystem as one identity sees it. */
@@ -118,6 +130,8 @@ bool op_may_learn_file(const struct cache_op *op);
 /* ---- node.c ---- */
 struct node *node_new(struct cache *c, struct node *parent, const char *name, size_t len);
 struct node *node_child(struct cache *c, const struct node *parent, const char *name, size_t len);
+/* To the front of the queue of eviction. */
+void node_turn(struct cache *c, struct node *n);
 /* Forgets the node and all below it, or only what is below. */
 void node_drop(struct cache *c, struct node *n);
 void node_drop_below(struct cache *c, struct node *n);

@@ -116,7 +116,7 @@ static struct watch *watch_get(struct cache *c, uint32_t number)
 	w->next = *chain(c, number);
 	*chain(c, number) = w;
 	c->n_watches++;
-	c->bytes += sizeof(*w);
+	c->bytes += heap_bytes(sizeof(*w));
 	forget_gone(c, number);
 	return w;
 }
@@ -148,7 +148,7 @@ static void watch_free(struct cache *c, struct watch *w)
 	*at = w->next;
 	let_go(c, w->number);
 	c->n_watches--;
-	c->bytes -= sizeof(*w);
+	c->bytes -= heap_bytes(sizeof(*w));
 	free(w);
 }
 
