@@ -217,7 +217,7 @@ static bool path_from_base(const struct lookup *l, size_t len, char *text, struc
 
 /* Asks the server for a watch where that is worth it. A path from a base proves nothing by itself: the cache says whether it is still the way. */
 static int ask_watch(struct lookup *l, const struct cache_path *path, enum cache_want want,
-		     unsigned mode, struct cache_answer *answer)
+		     unsigned mode, bool absent, struct cache_answer *answer)
 {
 	struct cache *cache = l->mount->session->watched;
 	struct cache_path dir = *path;
@@ -228,7 +228,7 @@ static int ask_watch(struct lookup *l, const struct cache_path *path, enum cache
 	/* To read a directory that is watched already, no Watch is needed. */
 	if (want == CACHE_LIST && cache_find(cache, path, CACHE_ATTR, 0, answer) == CACHE_HIT)
 		return CACHE_MISS;
-	if (!cache_may_watch(cache, path, l->mount->watch_again))
+	if (!cache_may_watch(cache, path, l->mount->watch_again, absent))
 		return CACHE_MISS;
 	if (!path->based)
 		return watch(l, path, want, mode, answer);
@@ -267,7 +267,7 @@ int recall(struct lookup *l, size_t len, bool nofollow, enum cache_want want, un
 	r = (int)cache_find(cache, &path, want, mode, answer);
 	if (r == CACHE_MISS && watching && want != CACHE_LINKS && want != CACHE_FILE &&
 	    !(want == CACHE_ATTR && path.names))
-		r = ask_watch(l, &path, want, mode, answer);
+		r = ask_watch(l, &path, want, mode, false, answer);
 	if (r < 0)
 		return r == -EPROTO ? session_violation(s, "a walk that cannot be") : r;
 	answer->found = (enum cache_found)r;
@@ -294,7 +294,7 @@ void recall_absent(struct lookup *l, size_t len, bool nofollow)
 		return;
 	path = path_of(l, len, nofollow);
 	if (!l->base || path_from_base(l, len, text, &path, &shift))
-		(void)ask_watch(l, &path, CACHE_ATTR, 0, &answer);
+		(void)ask_watch(l, &path, CACHE_ATTR, 0, true, &answer);
 }
 
 /* ---- */

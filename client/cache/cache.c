@@ -18,7 +18,7 @@ struct cache *cache_new(bool watched)
 	pthread_mutex_init(&c->lock, NULL);
 	c->watched = watched;
 	c->queue = -EBADF;
-	c->clock = 1;
+	c->clock = c->looks = 1;
 	return c;
 }
 

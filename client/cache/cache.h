@@ -172,9 +172,13 @@ bool cache_wants_queue(struct cache *c);
 void cache_set_queue(struct cache *c, int fd);
 void cache_learn_watched(struct cache_op *op, const struct cache_path *path,
 			 const Gofer__WatchReply *reply);
-/* Whether a watch is worth asking for. again: only if the path was asked about before, as far as that is remembered. */
-bool cache_may_watch(struct cache *c, const struct cache_path *path, bool again);
-/* None could be had. After several in a row some are let go, and for a while no further ones asked for. */
+/*
+ * Whether a watch is worth asking for, after the path was looked for in vain. again: only if it was asked about before, as far as that is
+ * remembered. absent: its last component does not exist, and needs none. Where the server gives no more, others are let go for
+ * it, but only such as were not used for longer than this one.
+ */
+bool cache_may_watch(struct cache *c, const struct cache_path *path, bool again, bool absent);
+/* None could be had. After several in a row the server is taken to have no more. */
 void cache_no_watch(struct cache *c);
 /* Watches that nothing needs any more, at most `most`: the server is to be told. */
 size_t cache_take_gone(struct cache *c, uint32_t *watches, size_t most);

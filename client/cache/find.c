@@ -230,6 +230,7 @@ static enum cache_found find(struct cache *c, const struct cache_path *path, enu
 	found = walk(c, n, path->text, path->base, path->len, &w);
 	n = w.node;
 	n->used = true;
+	n->used_at = c->looks;
 	if (found == CACHE_LINK)
 		return stop_at(&w, a);
 	if (found != CACHE_HIT)
@@ -319,6 +320,7 @@ enum cache_found cache_find(struct cache *c, const struct cache_path *path, enum
 			    unsigned mode, struct cache_answer *a)
 {
 	pthread_mutex_lock(&c->lock);
+	c->looks++;
 	a->found = c->watched && !watch_catch_up(c) ? CACHE_MISS : find(c, path, want, mode, a);
 	if (a->found != CACHE_MISS)
 		c->stats.hits++;

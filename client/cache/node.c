@@ -140,6 +140,7 @@ struct node *node_new(struct cache *c, struct node *parent, const char *name, si
 	n->name[len] = '\0';
 	n->name_len = n->room = (uint8_t)len;
 	n->serial = ++c->serials;
+	n->used_at = c->looks;
 	if (parent) {
 		n->hash = hash_name(parent, name, len);
 		attach(n, parent);

@@ -44,6 +44,7 @@ struct node {
 	uint64_t serial;                          /* never used again */
 	uint64_t lost;                            /* how many children were forgotten */
 	uint32_t hash;
+	uint32_t used_at; /* on cache->looks */
 	uint8_t state;
 	bool dead;       /* forgotten: see cache_unlock() */
 	bool used;       /* since it was last looked at for eviction */
@@ -87,10 +88,16 @@ struct cache {
 	 * again. */
 	uint8_t *ended;
 	size_t ended_size;
-	uint32_t *asked;   /* hashes of paths */
-	unsigned no_watch; /* watches not to ask for */
-	unsigned refused;  /* one after the other, so far */
-	size_t mapped;     /* inodes of cache_mapped() */
+	/* See room_for_watches(). */
+	struct asked *asked; /* paths that there was no watch for */
+	uint32_t looks;      /* how often was looked for something: a clock */
+	bool full;           /* the server gave no more than `most_watches` */
+	size_t most_watches;
+	unsigned refused; /* one after the other, so far */
+	unsigned skipped; /* since one was asked for all the same */
+	uint32_t no_way,
+		no_way_for; /* until when there is no point in looking for some to let go, and for whom */
+	size_t mapped; /* inodes of cache_mapped() */
 	struct tree *trees;
 	/* hash tables; sizes are powers of two */
 	struct node **nodes;
@@ -181,3 +188,7 @@ void node_unwatch(struct cache *c, struct node *n);
 /* A watch that came with a reply, unless some node needs it. */
 void watch_unneeded(struct cache *c, uint32_t number);
 void watches_free(struct cache *c);
+
+/* ---- admit.c ---- */
+/* The server gave some. */
+void watches_granted(struct cache *c);

@@ -19,11 +19,6 @@
 #include "common/path.h"
 
 enum {
-	ASKED = 8192, /* slots, of which a later path takes an earlier one's */
-	REFUSED =
-		16, /* of what may not be read none is had; that many in a row have another reason */
-	NO_WATCH = 256,     /* paths that are not watched then */
-	MANY_WATCHES = 512, /* so few are not the reason */
 	GONE_MAX = 4096,
 	READS_MAX = 64, /* of the queue, before one gives up catching up */
 };
@@ -340,40 +335,6 @@ void cache_set_queue(struct cache *c, int fd)
 	fd_close(fd);
 }
 
-bool cache_may_watch(struct cache *c, const struct cache_path *path, bool again)
-{
-	uint32_t hash = UINT32_C(2166136261) ^ path->fs_id ^ path->identity << 16, *slot;
-	bool may;
-
-	for (size_t i = 0; again && i < path->len; i++)
-		hash = (hash ^ (uint8_t)path->text[i]) * UINT32_C(16777619);
-	pthread_mutex_lock(&c->lock);
-	may = !c->no_watch;
-	c->no_watch -= !may;
-	if (may && again) {
-		if (!c->asked)
-			c->asked = calloc(ASKED, sizeof(*c->asked));
-		slot = c->asked ? &c->asked[hash % ASKED] : NULL;
-		may = !slot || *slot == hash;
-		if (slot)
-			*slot = hash;
-	}
-	pthread_mutex_unlock(&c->lock);
-	return may;
-}
-
-void cache_no_watch(struct cache *c)
-{
-	pthread_mutex_lock(&c->lock);
-	if (++c->refused >= REFUSED) {
-		c->refused = 0;
-		c->no_watch = NO_WATCH;
-		if (c->n_watches >= MANY_WATCHES)
-			cache_evict(c, c->bytes - c->bytes / 8);
-	}
-	cache_unlock(c);
-}
-
 static size_t components(const char *text, size_t len)
 {
 	size_t at = 0, begin, end, n = 0;
@@ -435,8 +396,6 @@ void cache_learn_watched(struct cache_op *op, const struct cache_path *path,
 	struct tree *tree;
 
 	pthread_mutex_lock(&c->lock);
-	if (m->n_watches)
-		c->refused = 0;
 	if (c->queue >= 0 && m->n_watches && watch_catch_up(c) && op_may_learn(op) &&
 	    components(path->text, m->end) + !m->error == m->n_watches) {
 		tree = tree_of(c, path->fs_id, path->identity, true);
@@ -446,5 +405,7 @@ void cache_learn_watched(struct cache_op *op, const struct cache_path *path,
 	}
 	for (size_t i = 0; i < m->n_watches; i++)
 		watch_unneeded(c, m->watches[i]);
+	if (m->n_watches)
+		watches_granted(c);
 	cache_unlock(c);
 }

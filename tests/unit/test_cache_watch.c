@@ -193,20 +193,88 @@ Test(cache_watch, watches_only_what_is_asked_for_again_and_where_there_are_some)
 {
 	struct setup s;
 	struct cache_path p = path("a/f"), other = path("a/g");
+	unsigned may = 0;
 
 	start(&s);
-	cr_expect(cache_may_watch(s.cache, &p, false));
-	cr_expect_not(cache_may_watch(s.cache, &p, true));
-	cr_expect_not(cache_may_watch(s.cache, &other, true));
-	cr_expect(cache_may_watch(s.cache, &p, true));
+	cr_expect(cache_may_watch(s.cache, &p, false, false));
+	cr_expect_not(cache_may_watch(s.cache, &p, true, false));
+	cr_expect_not(cache_may_watch(s.cache, &other, true, false));
+	cr_expect(cache_may_watch(s.cache, &p, true, false));
 	cache_no_watch(s.cache);
-	cr_expect(cache_may_watch(s.cache, &p, true));
+	cr_expect(cache_may_watch(s.cache, &p, true, false));
 	for (unsigned i = 0; i < 100; i++)
 		cache_no_watch(s.cache);
-	cr_expect_not(cache_may_watch(s.cache, &p, true));
+	cr_expect_not(cache_may_watch(s.cache, &p, true, false));
 	for (unsigned i = 0; i < 1000; i++)
-		(void)cache_may_watch(s.cache, &other, true);
-	cr_expect(cache_may_watch(s.cache, &p, true));
+		may += cache_may_watch(s.cache, &other, true, false);
+	cr_expect(may > 0 && may < 10, "%u", may);
+	/* One that is granted shows that there are more again. */
+	learn(&s, "a/f");
+	cr_expect(cache_may_watch(s.cache, &other, true, false));
+	stop(&s);
+}
+
+/* As the library does it: whether a watch was asked for. */
+static bool look(struct setup *s, const char *text)
+{
+	struct cache_path p = path(text);
+
+	return find(s, text) == CACHE_MISS && cache_may_watch(s->cache, &p, false, false);
+}
+
+Test(cache_watch, where_there_are_no_more_what_is_hot_takes_those_of_what_is_not)
+{
+	enum { FILES = 40, WATCHED = 8 };
+	struct setup s;
+	struct cache_stats st;
+	unsigned asked = 0;
+	uint32_t gone[8];
+	char name[32];
+
+	start(&s);
+	for (unsigned i = 0; i < FILES; i++) {
+		snprintf(name, sizeof(name), "a/n%u", i);
+		touch(&s, name);
+	}
+	for (unsigned i = 0; i < WATCHED; i++) {
+		snprintf(name, sizeof(name), "a/n%u", i);
+		learn(&s, name);
+	}
+	cache_get_stats(s.cache, &st);
+	cr_assert_eq(st.watches, WATCHED + 2);
+	for (unsigned i = 0; i < 100; i++)
+		cache_no_watch(s.cache);
+	/* Round and round: all are used equally often, so none is worth another's watch. */
+	for (unsigned i = 0; i < 25 * FILES; i++) {
+		snprintf(name, sizeof(name), "a/n%u", i % FILES);
+		asked += look(&s, name);
+	}
+	cr_expect_leq(asked, 25 * FILES / 256 + 1);
+	cache_get_stats(s.cache, &st);
+	cr_expect_eq(st.watches, WATCHED + 2);
+	/* What is known to be missing needs none: its directory has one. */
+	cr_expect(cache_may_watch(s.cache,
+				  &(struct cache_path){ .fs_id = 1, .text = "a/none", .len = 6 },
+				  false, true));
+	/* One of them becomes hot. */
+	for (asked = 0; !asked && s.cache;) {
+		asked = look(&s, "a/n39");
+		for (unsigned i = 20; i < 23; i++) {
+			snprintf(name, sizeof(name), "a/n%u", i);
+			(void)find(&s, name);
+		}
+		cache_get_stats(s.cache, &st);
+		cr_assert_lt(st.misses, 10000);
+	}
+	cache_get_stats(s.cache, &st);
+	cr_expect_eq(st.watches, WATCHED + 1);
+	cr_expect_eq(cache_take_gone(s.cache, gone, 8), 1);
+	learn(&s, "a/n39");
+	cr_expect_eq(find(&s, "a/n39"), CACHE_HIT);
+	for (unsigned i = 0; i < FILES; i++) {
+		snprintf(name, sizeof(name), "a/n%u", i);
+		unlink(at(&s, name));
+	}
 	stop(&s);
 }
 
