@@ -183,6 +183,8 @@ static int file_new(struct lookup *l, uint32_t wire, int flags, struct found *fo
 	} else {
 		r = attach_pages(file, found, !(wire & ~plain));
 	}
+	if (r == 0 && file->pages)
+		file->ahead.most = pages_ahead(file->mount->session->pages);
 	if (r == 0 && file->fd >= 0 && file->access != O_RDONLY && file->mount->session->cache) {
 		r = cache_native_begin(file->mount->session->cache, file->dev, file->ino);
 		file->native = r == 0;

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "client/cache/readahead.h"
+
 /* ---- bytes ---- */
 
 void pages_spoil(struct page_file *f, uint64_t begin, uint64_t end)
@@ -177,6 +179,15 @@ void pages_get_stats(struct pages *p, struct pages_stats *ret_stats)
 	ret_stats->bytes = (uint64_t)frames_count(p->frames) << FRAME_SHIFT;
 	ret_stats->budget = (uint64_t)frames_room(p->frames) << FRAME_SHIFT;
 	pthread_mutex_unlock(&p->lock);
+}
+
+uint64_t pages_ahead(const struct pages *p)
+{
+	/* Two windows at a time, in a queue that has a tenth of the room. */
+	uint64_t bytes = (uint64_t)frames_room(p->frames) / 32 << FRAME_SHIFT;
+
+	bytes &= ~(uint64_t)(READAHEAD_FIRST - 1);
+	return MAX(MIN(bytes, (uint64_t)READAHEAD_MOST), (uint64_t)READAHEAD_FIRST);
 }
 
 uint64_t pages_clock(struct pages *p)

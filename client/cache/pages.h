@@ -50,6 +50,8 @@ struct pages_stats {
 	uint64_t bytes, budget;
 };
 void pages_get_stats(struct pages *p, struct pages_stats *ret_stats);
+/* How much may be read ahead for one reader at a time: so much of the cache that it does not push itself out. */
+uint64_t pages_ahead(const struct pages *p);
 
 /* ---- files (pages.c) ---- */
 uint64_t pages_clock(struct pages *p);

@@ -7,6 +7,7 @@ struct interval readahead_step(struct readahead *r, uint64_t offset, size_t size
 {
 	uint64_t end = offset + size, begin = MAX(r->window.end, end);
 	uint64_t length = 2 * (r->window.end - r->window.begin);
+	uint64_t most = r->most ? r->most : READAHEAD_MOST;
 	bool follows = offset == r->next;
 
 	r->next = end;
@@ -18,9 +19,10 @@ struct interval readahead_step(struct readahead *r, uint64_t offset, size_t size
 		begin = end;
 	else if (end <= r->window.begin)
 		return (struct interval){ 0, 0 };
-	length = MAX(MIN(length, (uint64_t)READAHEAD_MOST), (uint64_t)READAHEAD_FIRST);
+	length = MAX(length, (uint64_t)READAHEAD_FIRST);
 	if (r->advice == READAHEAD_SEQUENTIAL)
-		length = READAHEAD_MOST;
+		length = most;
+	length = MIN(length, most);
 	r->window = (struct interval){ begin, begin + length };
 	return r->window;
 }

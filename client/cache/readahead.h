@@ -15,6 +15,7 @@ enum readahead_advice { READAHEAD_NORMAL, READAHEAD_SEQUENTIAL, READAHEAD_RANDOM
 struct readahead {
 	uint64_t next;          /* where the last read ended */
 	struct interval window; /* what was asked for last */
+	uint64_t most;          /* less than READAHEAD_MOST, for a small cache; 0: no less */
 	enum readahead_advice advice;
 };
 

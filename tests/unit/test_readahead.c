@@ -36,6 +36,17 @@ Test(readahead, it_doubles_from_16_KiB_to_2_MiB_each_time_the_reader_enters_the_
 	cr_expect_eq(length, 2 << 20);
 }
 
+Test(readahead, in_a_small_cache_no_more_than_that)
+{
+	struct readahead r = { .most = 32 << 10 };
+
+	expect(readahead_step(&r, 0, 4096), 4096, 16 << 10);
+	expect(readahead_step(&r, 4096, 4096), 20480, 32 << 10);
+	expect(readahead_step(&r, 8192, 20480), 53248, 32 << 10);
+	r.advice = READAHEAD_SEQUENTIAL;
+	expect(readahead_step(&r, 28672, 40960), 86016, 32 << 10);
+}
+
 Test(readahead, what_a_large_read_asks_for_itself_is_not_ahead)
 {
 	struct readahead r = { 0 };
