@@ -1,0 +1,14 @@
+#!/bin/bash
+# run: plain
+# What a client that remembers takes of memory: small budgets, and much more than they hold is read and walked.
+# The full size, 4 GiB and a directory of 10^6 entries with the default budgets: make bench-cache.
+. "$(dirname "$0")/lib.sh"
+prog=$BUILD/tests/integration/cache_memory
+[ -x "$prog" ] || fail "$prog is not built"
+mkdir "$T/vol"
+start_server -v "$T/vol:t:rw,donate=never,$ME_SQUASH"
+"$prog" "$T/vol" -file 64 -entries 40000 -pages 4 -cache 1 -slack 14
+status=$?
+[ $status -ne 77 ] || exit 77
+[ $status -eq 0 ] || fail "memory grows with what is read"
+stop_server
