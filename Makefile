@@ -63,11 +63,11 @@ COMPLETION := scripts/gofer.bash-completion
 SOURCES := $(wildcard common/*.c proto/*.c server/*.c server/fs/*.c client/*.c client/cache/*.c client/run/*.c client/cli/*.c client/stress/*.c client/bench/*.c)
 HEADERS := $(wildcard common/*.h proto/*.h server/*.h server/fs/*.h client/*.h client/cache/*.h client/run/*.h client/cli/*.h client/stress/*.h client/bench/*.h)
 TEST_SOURCES := $(wildcard tests/*/*.c tests/*/*.h tests/stress/twin/*.c tests/bench/peers/*.c tests/bench/peers/*.h)
-SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh tests/bench/run tests/bench/run_delay tests/bench/run_peers tests/bench/run_syscalls tests/bench/plots tests/fuzz/run tests/fuzz/minimise tests/fuzz/coverage .ci/run)
+SCRIPTS := $(wildcard scripts/install-deps scripts/demo $(COMPLETION) tests/run tests/*/*.sh tests/bench/run tests/bench/run_delay tests/bench/run_peers tests/bench/run_syscalls tests/bench/run_cache tests/bench/plots tests/fuzz/run tests/fuzz/minimise tests/fuzz/coverage .ci/run)
 SCRIPTS += scripts/make-certs
 
 .PHONY: all programs unit-programs test-programs man clean help demo test check check-asan check-ubsan check-tsan check-valgrind \
-        check-noopenat2 check-programs security-matrix bench bench-peers bench-syscalls bench-page bench-run bench-delay bench-channels stress coverage lint format format-check install uninstall deps
+        check-noopenat2 check-programs security-matrix bench bench-peers bench-syscalls bench-page bench-run bench-delay bench-channels bench-cache stress coverage lint format format-check install uninstall deps
 
 all: $(BUILD)/gofer $(BUILD)/libgofer.a $(BUILD)/libgofer.so man ## Build the command, the library and the man pages (default)
 
@@ -289,7 +289,7 @@ bench-syscalls: ## The system calls that a request costs on each side
 	+@$(MAKE) $(BUILD)/gofer
 	@GOFER=$(abspath $(BUILD)/gofer) BUILD=$(abspath $(BUILD)) tests/bench/run_syscalls
 
-bench-page: ## tests/bench/RESULTS.md from what bench, bench-peers and bench-syscalls measured last
+bench-page: ## tests/bench/RESULTS.md from what bench, bench-peers, bench-cache and bench-syscalls measured last
 	@tests/bench/page $(BUILD)/bench
 
 bench-run: ## Programs under gofer run beside native, bubblewrap and gVisor: a table of ratios
@@ -304,6 +304,10 @@ bench-delay: ## get, put, find, du, rm over trees on a link with 20 ms of delay:
 bench-channels: ## Calls through shared memory beside the native call, a bare slot and the socket; what idle channels cost
 	+@$(MAKE) all test-programs
 	@GOFER=$(abspath $(BUILD)/gofer) BUILD=$(abspath $(BUILD)) tests/bench/run_channels
+
+bench-cache: ## What the client's caches are worth, what memory they take, and what a scan does to them (10 minutes; ARGS=-q for less)
+	+@$(MAKE) all test-programs
+	@GOFER=$(abspath $(BUILD)/gofer) BUILD=$(abspath $(BUILD)) tests/bench/run_cache $(ARGS)
 
 # Confined processes can write no counters: what only they do (confinement, the monitor) counts as not reached.
 coverage: ## Lines and branches that the tests reach (gcovr)
