@@ -2,8 +2,8 @@
  * reply.c - what the server says is decoded into bounded memory and judged here, against what was
  * asked, before anybody acts on it.
  *
- * A reply owns one `struct reply_memory`: the arena that its message lives in, and its payload
- * unless that went straight to the caller's buffer.
+ * A reply owns one `struct reply_memory`: what its message lives in, and its payload unless that went
+ * straight to the caller's buffer, or was taken (reply_take_data()).
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,8 +16,9 @@
 #include "proto/errnos.h"
 
 struct reply_memory {
+	uint8_t *data; /* payload and a byte behind it, or NULL */
 	struct arena arena;
-	uint8_t data[];
+	_Alignas(ARENA_ALIGN) uint8_t block[];
 };
 
 void gofer_reply_free(struct gofer_reply *reply)
@@ -25,13 +26,24 @@ void gofer_reply_free(struct gofer_reply *reply)
 	struct reply_memory *memory = reply->memory;
 
 	if (memory) {
-		arena_deinit(&memory->arena);
+		free(memory->data);
 		free(memory);
 	}
 	/* 0 is a descriptor, but never one of a zeroed struct. */
 	if (reply->fd > 0 || (reply->fd == 0 && memory))
 		fd_close(reply->fd);
 	*reply = (struct gofer_reply){ .fd = -EBADF };
+}
+
+void *reply_take_data(struct gofer_reply *reply)
+{
+	struct reply_memory *memory = reply->memory;
+	uint8_t *data = memory->data ? TAKE_PTR(memory->data) : malloc(1);
+
+	if (data)
+		data[reply->data_len] = '\0';
+	reply->data = NULL;
+	return data;
 }
 
 int attr_check(const Gofer__Attr *a)
@@ -447,20 +459,23 @@ int reply_decode(const struct rpc_info *rpc, const struct expect *expect, const 
 	struct gofer_reply reply = { .fd = -EBADF, .kind = (enum gofer_reply_kind)kind };
 	struct reply_memory *memory;
 	const char *violation = NULL;
-	int r;
+	size_t size;
+	int r = 0;
 
 	if (kind != FRAME_OK && (h->data_len || h->fds)) {
 		*ret_violation = "payload or descriptor in a reply that has none";
 		return -EPROTO;
 	}
-	memory = malloc(sizeof(*memory) + (sink ? 0 : h->data_len));
+	size = REPLY_OVERHEAD + (size_t)REPLY_FACTOR * h->body_len;
+	memory = malloc(sizeof(*memory) + size);
 	if (!memory)
 		return forget_reply(rpc, frame, in, ret_handle);
-	r = arena_init(&memory->arena, REPLY_OVERHEAD + (size_t)REPLY_FACTOR * h->body_len);
-	if (r < 0) {
+	memory->data = h->data_len && !sink ? malloc((size_t)h->data_len + 1) : NULL;
+	if (h->data_len && !sink && !memory->data) {
 		free(memory);
 		return forget_reply(rpc, frame, in, ret_handle);
 	}
+	arena_init_at(&memory->arena, memory->block, size);
 	reply.memory = memory;
 	if (arena_unpack(&memory->arena, descriptor, frame->body, h->body_len, &reply.message) <
 	    0) {

@@ -275,6 +275,8 @@ void pass_leadership(struct gofer_session *s);
 int reply_decode(const struct rpc_info *rpc, const struct expect *expect, const struct frame *frame,
 		 struct packet_in *in, void *sink, struct gofer_reply *ret_reply,
 		 uint64_t *ret_handle, const char **ret_violation);
+/* The payload of a reply without a sink, as a block of its own that ends with a NUL: the caller's. NULL without memory. */
+void *reply_take_data(struct gofer_reply *reply);
 bool reply_flags_ok(const struct frame_header *h);
 int attr_check(const Gofer__Attr *a);
 

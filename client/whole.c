@@ -52,11 +52,8 @@ static int read_inline(struct gofer_namespace *ns, const char *path, void **ret_
 		gofer_reply_free(&reply);
 		return 1;
 	}
-	data = malloc(reply.data_len + 1);
+	data = reply_take_data(&reply); /* with a NUL, for those who know it is text */
 	if (data) {
-		if (reply.data_len)
-			memcpy(data, reply.data, reply.data_len);
-		data[reply.data_len] = '\0'; /* for those who know it is text */
 		*ret_data = data;
 		*ret_size = reply.data_len;
 		if (ret_st)

@@ -24,6 +24,12 @@ int arena_init(struct arena *a, size_t size)
 
 	if (!block)
 		return -ENOMEM;
+	arena_init_at(a, block, size);
+	return 0;
+}
+
+void arena_init_at(struct arena *a, void *block, size_t size)
+{
 	*a = (struct arena){
 		.block = block,
 		.size = size,
@@ -31,7 +37,6 @@ int arena_init(struct arena *a, size_t size)
 			       .free = arena_pb_free,
 			       .allocator_data = a },
 	};
-	return 0;
 }
 
 void arena_deinit(struct arena *a)

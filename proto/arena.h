@@ -24,6 +24,8 @@ struct arena {
 };
 
 int arena_init(struct arena *a, size_t size);
+/* In a block of the caller's, 16-byte aligned, that lives longer: nothing to be deinitialised. */
+void arena_init_at(struct arena *a, void *block, size_t size);
 void arena_deinit(struct arena *a);
 void arena_reset(struct arena *a);
 

@@ -171,7 +171,9 @@ int handle_read_file(struct request *r, const Gofer__ReadFileRequest *q)
 	size_t want = MIN(q->count, (uint32_t)FRAME_MAX_DATA), got = 0;
 	Gofer__Attr attr = GOFER__ATTR__INIT;
 	Gofer__ReadFileReply *reply;
-	int e = request_open(r, q->path, q->path->nofollow, O_RDONLY, &walk, &file, &attr);
+	bool waits = false;
+	int e = request_open(r, q->path, q->path->nofollow, O_RDONLY | O_NONBLOCK, &walk, &file,
+			     &attr);
 
 	if (e != 0)
 		return e;
@@ -183,6 +185,12 @@ int handle_read_file(struct request *r, const Gofer__ReadFileRequest *q)
 	while (got < want) {
 		ssize_t n = pread(file.fd, r->worker->data + got, want - got, q->offset + got);
 
+		/* Only odd file systems heed O_NONBLOCK in a regular file. */
+		if (n < 0 && errno == EAGAIN && S_ISREG(attr.mode) && !waits) {
+			waits = true;
+			if (fcntl(file.fd, F_SETFL, 0) == 0)
+				continue;
+		}
 		if (n < 0)
 			return -errno;
 		got += n;
@@ -194,6 +202,8 @@ int handle_read_file(struct request *r, const Gofer__ReadFileRequest *q)
 	reply->n_followed = walk.n_followed;
 	r->data = r->worker->data;
 	r->data_len = got;
+	/* The reply need not wait until it is closed. */
+	r->fd = TAKE_FD(file.fd);
 	return 0;
 }
 

@@ -144,7 +144,7 @@ struct request {
 	const struct rpc_info *rpc;
 	struct packet *packet;
 	const struct frame *frame;
-	int fd; /* received with it, or -EBADF; closed after the handler */
+	int fd; /* received with it, or -EBADF; closed after the reply */
 
 	/* Prepared for rows with RPC_PATH, by the table: */
 	const struct volume *volume;

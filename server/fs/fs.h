@@ -117,7 +117,8 @@ struct fs_ops {
 	 * O_DIRECTORY, O_SYNC, O_DSYNC, O_NOATIME, O_PATH. O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK and
 	 * O_NOCTTY are always added. Regular files and directories only
 	 * (-EPERM for FIFOs unless FS_SPECIAL, -ENXIO for sockets, -EPERM for devices), -ELOOP for
-	 * a link unless O_PATH. O_NONBLOCK is cleared again on regular files.
+	 * a link unless O_PATH. O_NONBLOCK is cleared again on regular files, unless it is asked for: by those who
+	 * give the file to nobody.
 	 */
 	int (*open)(struct fs *fs, const struct fs_node *node, int flags, struct fs_node *ret_file);
 	/* SetAttrRequest by its mask, in the order size, owner, mode, times. */

@@ -30,7 +30,7 @@ enum {
 	ALWAYS = O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
 	/* What a caller may ask for; anything else is a bug of ours, not of a client's. */
 	ALLOWED = O_ACCMODE | O_TRUNC | O_APPEND | O_DIRECTORY | O_SYNC | O_DSYNC | O_NOATIME |
-		  O_PATH | O_CREAT | O_EXCL,
+		  O_PATH | O_CREAT | O_EXCL | O_NONBLOCK,
 	/* The most turns that create() takes between "it is there" and "it is gone". */
 	CREATE_TURNS = 10000,
 };
@@ -99,7 +99,7 @@ int host_open(struct fs *fs, const struct fs_node *node, int flags, struct fs_no
 	fd = host_openat(fs, fs->proc_fd, name.text, (flags & ~(O_CREAT | O_EXCL)) | ALWAYS, 0, 0);
 	if (fd < 0)
 		return fd;
-	if (S_ISREG(st.st_mode)) {
+	if (S_ISREG(st.st_mode) && !(flags & O_NONBLOCK)) {
 		r = clear_nonblock(fd, flags);
 		if (r < 0)
 			return r;
@@ -131,7 +131,7 @@ int host_open_path(struct fs *fs, const struct fs_node *base, const char *path, 
 	r = open_policy(fs, attr.mode);
 	if (r < 0)
 		return r;
-	if (S_ISREG(attr.mode)) {
+	if (S_ISREG(attr.mode) && !(flags & O_NONBLOCK)) {
 		r = clear_nonblock(fd, flags);
 		if (r < 0)
 			return r;
