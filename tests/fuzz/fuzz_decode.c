@@ -1,6 +1,7 @@
 /*
  * fuzz_decode.c - target 1: raw bytes into framing, decoding and validation, as the server does it
- * and as the client does it, and back: what was decoded and packed again decodes to the same.
+ * and as the client does it, and back: what was decoded and packed again decodes to the same. The
+ * same bytes are cut into frames as a stream of requests and as one of replies are, piece by piece.
  *
  * The input is a packet. Where the header says "reply", the bodies are decoded as replies.
  */
@@ -9,6 +10,7 @@
 #include "common/path.h"
 #include "proto/codec.h"
 #include "proto/errnos.h"
+#include "proto/stream.h"
 #include "server/session.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -181,6 +183,65 @@ static void parse_packet(uint8_t *data, size_t size, const struct packet_in *in)
 	FUZZ_ASSERT(fds <= 1 && (fds == 1 || in->fd < 0));
 }
 
+/* ---- the same bytes as a stream, which arrives in pieces ---- */
+
+struct pieces {
+	const uint8_t *data;
+	size_t size, at;
+	uint32_t state;
+};
+
+static ssize_t next_piece(void *userdata, void *buf, size_t size, int flags _unused_)
+{
+	struct pieces *p = userdata;
+	size_t n;
+
+	p->state = p->state * 1664525 + 1013904223;
+	if (p->state >> 29 == 0)
+		return p->state & 1 ? -EAGAIN : -EINTR;
+	n = MIN(MIN(size, p->size - p->at), (size_t)(p->state >> 24 & 0x7f) + 1);
+	FUZZ_ASSERT(size > 0);
+	memcpy(buf, p->data + p->at, n);
+	p->at += n;
+	return (ssize_t)n;
+}
+
+/* Frames come out whole, in order, none lost; what follows a broken one never does. */
+static void cut_stream(const uint8_t *data, size_t size, bool requests)
+{
+	static uint8_t buf[FRAME_MAX_PACKET];
+	struct pieces pieces = { .data = data, .size = size, .state = (uint32_t)size };
+	const struct stream_carrier carrier = { .receive = next_piece, .userdata = &pieces };
+	static struct stream *streams[2]; /* of large buffers */
+	struct stream *s = streams[requests];
+	size_t taken = 0;
+	ssize_t n;
+
+	if (!s)
+		s = streams[requests] = stream_new(-EBADF, 64, requests);
+	FUZZ_ASSERT(s);
+	s->start = s->end = 0;
+	for (size_t i = 0; i < MIN(size, 64u); i++)
+		pieces.state = pieces.state * 31 + data[i];
+	stream_carry(s, &carrier);
+	do {
+		n = stream_recv(s, buf, FRAME_MAX_PER_PACKET, 0);
+		if (n <= 0)
+			continue;
+		FUZZ_ASSERT((size_t)n <= size - taken);
+		FUZZ_ASSERT(memcmp(buf, data + taken, (size_t)n) == 0);
+		for (ssize_t at = 0, k; at < n; at += k) {
+			struct frame f;
+
+			k = frame_parse(buf + at, (size_t)(n - at), &f);
+			FUZZ_ASSERT(k > 0);
+		}
+		taken += (size_t)n;
+	} while (n > 0 || n == -EINPROGRESS || n == -EAGAIN || n == -EINTR);
+	FUZZ_ASSERT(n == 0 || n == -EPROTO || n == -ECONNABORTED);
+	FUZZ_ASSERT((n == 0) == (taken == size));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct arena arena;
@@ -197,6 +258,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	parse_packet(copy, size, &(struct packet_in){ .fd = -EBADF });
 	parse_packet(copy, size, &(struct packet_in){ .fd = 0 });
 	parse_packet(copy, size, &(struct packet_in){ .fd = -EBADF, .truncated = true });
+	cut_stream(copy, size, false);
+	cut_stream(copy, size, true);
 	(void)path_validate(copy, size);
 	return 0;
 }
