@@ -8,6 +8,9 @@
  * request unanswered for now; at the end of the frames it hangs up. So no call may wait for its
  * deadline: who does, hangs.
  *
+ * The input's last byte says what the connection is (packets, or a stream, which may tear frames) and
+ * what the mounts remember of what such a server says.
+ *
  * What must hold: no memory touched that is not the caller's, no descriptor left, no name from the
  * server that is more than a name, no count above what was asked for, and an end.
  */
@@ -23,6 +26,7 @@
 
 #include "client/gofer.h"
 #include "common/packet.h"
+#include "proto/stream.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/input.h"
 #include "tests/fuzz/mutate.h"
@@ -40,6 +44,8 @@ enum {
 
 struct liar {
 	int sock;
+	struct stream *stream; /* NULL: packets */
+	bool torn;             /* the stream ends inside a frame: its rest would be waited for */
 	const struct step *steps;
 	bool used[INPUT_MAX_STEPS];
 	size_t n, next; /* next: of the steps that are no replies */
@@ -75,6 +81,19 @@ static int descriptor(enum step_fd which, int *ret_second)
 	}
 }
 
+static bool whole_frames(const uint8_t *data, size_t size)
+{
+	struct frame f;
+	ssize_t n;
+
+	for (size_t at = 0; at < size; at += (size_t)n) {
+		n = frame_parse(data + at, size - at, &f);
+		if (n < 0)
+			return false;
+	}
+	return true;
+}
+
 static void liar_send(struct liar *l, size_t size, enum step_fd which)
 {
 	union {
@@ -84,6 +103,7 @@ static void liar_send(struct liar *l, size_t size, enum step_fd which)
 	struct iovec iov = { l->out, size };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	int fds[2] = { -EBADF, -EBADF };
+	ssize_t sent;
 	size_t n;
 
 	fds[0] = descriptor(which, &fds[1]);
@@ -96,7 +116,9 @@ static void liar_send(struct liar *l, size_t size, enum step_fd which)
 						   .cmsg_len = CMSG_LEN(n * sizeof(int)) };
 		memcpy(CMSG_DATA(&control.header), fds, n * sizeof(int));
 	}
-	(void)sendmsg(l->sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	sent = sendmsg(l->sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (l->stream && (!whole_frames(l->out, size) || sent != (ssize_t)size))
+		l->torn = true;
 	fd_close(fds[0]);
 	fd_close(fds[1]);
 }
@@ -229,20 +251,29 @@ static void answer(struct liar *l, const struct frame_header *q)
 	l->greeted |= q->type == RPC_TYPE_Hello;
 }
 
+static ssize_t receive(struct liar *l)
+{
+	struct packet_in in = { .fd = -EBADF };
+	ssize_t n = l->stream ? stream_recv(l->stream, l->in, FRAME_MAX_PER_PACKET, MSG_DONTWAIT)
+			      : packet_recv(l->sock, l->in, sizeof(l->in), MSG_DONTWAIT, &in);
+
+	FUZZ_ASSERT(n != -EPROTO && n != -ECONNABORTED);
+	fd_close(in.fd);
+	return n == -EINPROGRESS ? -EAGAIN : n;
+}
+
 static bool take_requests(struct liar *l, int timeout_ms)
 {
 	struct pollfd p = { .fd = l->sock, .events = POLLIN };
-	struct packet_in in;
 	ssize_t n;
 
-	if (poll(&p, 1, timeout_ms) <= 0)
+	if (!(l->stream && stream_pending(l->stream)) && poll(&p, 1, timeout_ms) <= 0)
 		return true;
-	n = packet_recv(l->sock, l->in, sizeof(l->in), MSG_DONTWAIT, &in);
+	n = receive(l);
 	if (n == -EAGAIN)
 		return true;
 	if (n <= 0)
 		return false;
-	fd_close(in.fd);
 	for (size_t at = 0; at < (size_t)n;) {
 		struct frame f;
 		ssize_t used = frame_parse(l->in + at, (size_t)n - at, &f);
@@ -298,15 +329,17 @@ static void *liar_main(void *userdata)
 		if (!take_requests(l, hold ? GRACE_MS : -1))
 			break;
 		hold = false;
-		if (!unasked(l, &hold))
+		if (!unasked(l, &hold) || l->torn)
 			break;
 		if (hold)
 			continue;
 		for (unsigned i = 0; i < l->n_pending; i++) {
-			if (l->greeted && !any_left(l))
+			if (l->torn || (l->greeted && !any_left(l)))
 				goto out;
 			answer(l, &l->pending[i]);
 		}
+		if (l->torn)
+			break;
 		l->n_pending = 0;
 	}
 out:
@@ -674,8 +707,23 @@ static void call(struct program *p, uint8_t which, uint8_t arg)
 		gofer_handle_close(p->session, arg);
 }
 
-static void program_run(struct program *p, int sock, const struct step *steps, size_t n)
+/* What the mounts remember, by the input's last byte. */
+static struct gofer_mount_options mount_options(uint8_t choice)
 {
+	static const enum gofer_interop modes[] = { GOFER_INTEROP_SHARED, GOFER_INTEROP_EXCLUSIVE,
+						    GOFER_INTEROP_WRITETHROUGH,
+						    GOFER_INTEROP_SHARED };
+
+	return (struct gofer_mount_options){ .interop = modes[choice & 3],
+					     .watch = (choice & 3) == 3,
+					     .no_donate = choice & 8,
+					     .page_bytes = 1024 * 1024 };
+}
+
+static void program_run(struct program *p, int sock, const struct step *steps, size_t n,
+			uint8_t choice)
+{
+	const struct gofer_mount_options mount = mount_options(choice);
 	struct gofer_session_options options = { .timeout_ms = TIMEOUT_MS, .client = "fuzz" };
 	struct gofer_filesystem fs;
 	char name[32];
@@ -687,7 +735,7 @@ static void program_run(struct program *p, int sock, const struct step *steps, s
 	for (size_t i = 0; gofer_session_filesystem(p->session, i, &fs) == 0; i++) {
 		FUZZ_ASSERT(fs.name && !strchr(fs.name, '/'));
 		if (i < 2)
-			(void)gofer_mount(p->ns, p->session, fs.fs_id, i ? "/m" : "/", NULL);
+			(void)gofer_mount(p->ns, p->session, fs.fs_id, i ? "/m" : "/", &mount);
 	}
 	for (size_t i = 0; i < n; i++)
 		if (steps[i].op == STEP_MOVE && steps[i].len >= 2)
@@ -729,19 +777,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct step steps[INPUT_MAX_STEPS];
 	struct program program = { 0 };
 	unsigned before = tree_count_fds(true);
+	uint8_t choice = size ? data[size - 1] : 0;
+	int pair[2], type = choice & 4 ? SOCK_STREAM : SOCK_SEQPACKET;
 	pthread_t thread;
-	int pair[2];
 
 	liar = (struct liar){ .steps = steps,
 			      .n = input_parse(data, size, steps, INPUT_MAX_STEPS) };
-	FUZZ_ASSERT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
+	FUZZ_ASSERT(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) == 0);
 	liar.sock = pair[1];
+	if (type == SOCK_STREAM)
+		liar.stream = stream_new(liar.sock, BUFFER, false);
 	program.buffer = malloc(BUFFER);
 	FUZZ_ASSERT(program.buffer);
 	memset(program.buffer, 'b', BUFFER);
 	FUZZ_ASSERT(pthread_create(&thread, NULL, liar_main, &liar) == 0);
-	program_run(&program, pair[0], steps, liar.n);
+	program_run(&program, pair[0], steps, liar.n, choice);
 	FUZZ_ASSERT(pthread_join(thread, NULL) == 0);
+	stream_free(liar.stream);
 	close(liar.sock);
 	free(program.buffer);
 	FUZZ_ASSERT(tree_count_fds(true) == before);
