@@ -4,7 +4,7 @@
  */
 #include <time.h>
 
-#include "client/session.h"
+#include "client/reattach.h"
 
 static void list_add(struct gofer_session *s, struct waiter *w)
 {
@@ -41,7 +41,8 @@ static void list_remove(struct gofer_session *s, struct waiter *w)
  */
 static bool left_behind(struct gofer_session *s)
 {
-	return s->stream && s->n_async && !s->dead && !s->leader && stream_pending(s->stream);
+	return s->stream && s->n_async && !s->dead && !s->leader && !session_hung(s) &&
+	       stream_pending(s->stream);
 }
 
 /*
@@ -53,6 +54,7 @@ static int wait_for(struct gofer_session *s, struct waiter *w, uint64_t deadline
 		    int *handled)
 {
 	struct batch batch;
+	uint64_t until;
 	int r = 0;
 
 	batch.n = 0;
@@ -65,9 +67,22 @@ static int wait_for(struct gofer_session *s, struct waiter *w, uint64_t deadline
 			r = s->dead;
 			break;
 		}
+		if (session_hung(s) && deadline == 0 && w->kind != WAIT_ANY) {
+			r = -EAGAIN;
+			break;
+		}
+		if (session_hung(s) && !s->leader) {
+			(void)session_regain(s);
+			*handled += session_bury_doomed(s);
+			fresh = false;
+			continue;
+		}
 		if (s->leader) {
-			struct timespec ts = { .tv_sec = deadline / 1000000000,
-					       .tv_nsec = deadline % 1000000000 };
+			struct timespec ts;
+
+			until = w->kind == WAIT_ANY ? deadline : session_deadline(s, deadline);
+			ts = (struct timespec){ .tv_sec = (time_t)(until / 1000000000),
+						.tv_nsec = (long)(until % 1000000000) };
 
 			if (deadline == 0) {
 				r = -EAGAIN;
@@ -87,7 +102,8 @@ static int wait_for(struct gofer_session *s, struct waiter *w, uint64_t deadline
 			continue;
 		}
 		s->leader = true;
-		r = session_receive(s, w->done ? 0 : deadline, fresh, &batch);
+		until = w->kind == WAIT_ANY ? deadline : session_deadline(s, deadline);
+		r = session_receive(s, w->done ? 0 : until, fresh, &batch);
 		s->leader = false;
 		fresh = false;
 		if (batch.n) {
@@ -177,6 +193,8 @@ static void call_send(struct gofer_session *s, struct call *call, struct waiter 
 				slot_blind(s, slot);
 			w->pending++;
 			w->done = false;
+			if (s->again)
+				r = packed_keep(&p, s, slot, false);
 		}
 		pthread_mutex_unlock(&s->lock);
 	}
@@ -209,6 +227,7 @@ static void abandon(struct gofer_session *s, struct call *calls, size_t n, int r
 		slot->call = NULL;
 		slot->sink = NULL;
 		slot->state = SLOT_ZOMBIE;
+		slot->again = false;
 		slot_blind(s, slot); /* it may still be executed */
 		calls[i].answered = true;
 		calls[i].result = result;
@@ -363,7 +382,10 @@ static int submit(struct gofer_session *s, const struct gofer_request *request, 
 		slot->fetched = fetched;
 		slot->userdata = userdata;
 		slot_blind(s, slot);
-		r = session_buffer(s, &p);
+		slot->state = SLOT_ZOMBIE;
+		r = s->again ? packed_keep(&p, s, slot, !session_sends_alone(&p)) : 0;
+		if (r == 0)
+			r = session_buffer(s, &p);
 		if (r == 0) {
 			slot->state = fetched ? SLOT_FETCH : SLOT_ASYNC;
 			s->n_async += !fetched;
@@ -439,13 +461,18 @@ int gofer_cancel(struct gofer_session *s, uint64_t cookie)
 	slot->callback = NULL;
 	slot->sink = NULL;
 	slot->state = SLOT_ZOMBIE;
+	slot->again = false;
 	s->n_async--;
 	/* Whoever waits for any callback waits for none now; if it reads the socket, the Cancel's
 	 * reply wakes it. */
 	if (s->n_async == 0)
 		wake_any(s);
-	if (!s->dead)
+	if (slot->doom) {
+		s->again->doomed--;
+		slot_free(s, slot);
+	} else if (!s->dead) {
 		session_send_cancel(s, slot->tag);
+	}
 	pthread_mutex_unlock(&s->lock);
 	callback(userdata, -ECANCELED, NULL);
 	return 0;
@@ -484,9 +511,14 @@ int gofer_session_process(struct gofer_session *s, int timeout_ms)
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&s->lock);
+	if (session_hung(s))
+		(void)session_regain(s);
+	handled += session_bury_doomed(s);
 	r = s->dead ? s->dead : session_flush_out(s);
 	if (r == -EAGAIN)
 		r = 0;
+	if (handled)
+		deadline = 0;
 	if (r == 0 && (s->n_async || ((!timeout || s->n_fetches) && s->in_flight))) {
 		struct waiter w = waiter_new(WAIT_ANY);
 

@@ -50,6 +50,14 @@ struct gofer_tls_options {
 		name; /* what the server's certificate is to be for, if not the host of the address */
 };
 
+/* What a session says of its connection. */
+enum gofer_connection {
+	GOFER_CONNECTION_LOST, /* an attempt to make it again has failed; others follow */
+	GOFER_CONNECTION_BACK, /* calls go on */
+};
+/* ms: since it was lost. In the thread that waits for it, more than once: must call nothing of the session but gofer_session_abort(). */
+typedef void (*gofer_connection_callback)(void *userdata, enum gofer_connection what, uint32_t ms);
+
 struct gofer_session_options {
 	uint32_t timeout_ms; /* deadline of connecting and of each call; 0 = 30000 */
 	const char *client;  /* program name for the server's log; NULL = "libgofer" */
@@ -62,6 +70,20 @@ struct gofer_session_options {
 	 */
 	uint32_t channels;
 	const struct gofer_tls_options *tls; /* may be NULL */
+	/*
+	 * How long a session whose connection is lost tries to make it again: 0 = 30000 for streams that have a name ("unix-stream:", "vsock:",
+	 * "tcp:", "tls:", "ssh:"), not at all for others; UINT32_MAX = not at all. -EOPNOTSUPP for "unix:" and "fd:". Calls wait meanwhile.
+	 *
+	 * Afterwards files, places and directories are open again, by the paths by which they were opened (and as this session has renamed
+	 * them), where the same inode is there (device, number, time of birth): else every use gives -ESTALE. Locks and files without a name are lost.
+	 * What a call asked for that had no answer yet is asked again where doing it twice is doing it once (Stat, Read, Open of
+	 * what exists ...). Any other call gives -ECONNRESET: it was done, or not, nobody knows; nothing is ever done twice. What was remembered is
+	 * forgotten; what was stored to mappings is kept, and sent when it is due. Where the same filesystems (by number, name and
+	 * root) are not served any more, or nobody answers in time, the session ends: -ENOTCONN from then on.
+	 */
+	uint32_t reconnect_ms;
+	gofer_connection_callback connection; /* may be NULL */
+	void *connection_data;
 };
 
 /*
@@ -105,7 +127,12 @@ void gofer_session_get_limits(struct gofer_session *session,
 
 /* 0 while calls can succeed; -ENOTCONN once the connection is gone, -EOWNERDEAD in a forked child. No request. */
 int gofer_session_status(struct gofer_session *session);
-/* For event loops: readable when gofer_session_process() has something to do. Owned by the session. */
+/* Ends the connection at once, and for good: whatever waits comes to its end. May be called in a handler of signals. */
+void gofer_session_abort(struct gofer_session *session);
+/*
+ * For event loops: readable when gofer_session_process() has something to do. Owned by the session. After the connection was lost and made
+ * again it is another socket by the same number: an epoll(7) set has to be told. gofer_session_process() waits for that, whatever its timeout.
+ */
 int gofer_session_fd(struct gofer_session *session);
 /* The identity that later calls of this session act under (see SetIdentity); 0 = the session's own. */
 int gofer_session_set_identity(struct gofer_session *session, uint32_t id, uid_t uid, gid_t gid,
@@ -119,6 +146,7 @@ struct gofer_stats {
 	uint64_t descriptors_in;
 	uint64_t by_channel; /* of the requests, those that went through a channel */
 	uint32_t channels;   /* that the session has */
+	uint32_t reconnects; /* how often the connection was lost, and made again */
 };
 void gofer_session_get_stats(struct gofer_session *session, struct gofer_stats *ret_stats);
 /* What the session remembers (see gofer_interop), and how often that sufficed. -ENODATA where no mount of it remembers anything. */

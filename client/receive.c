@@ -14,7 +14,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include "client/session.h"
+#include "client/reattach.h"
 
 static void wake(struct waiter *w)
 {
@@ -63,6 +63,8 @@ void pass_leadership(struct gofer_session *s)
 {
 	if (s->leader)
 		return;
+	if (session_hung(s))
+		pthread_cond_broadcast(&s->again->changed);
 	/* Some of the list are awake: they lead, or run callbacks, which may wait for the others.
 	 */
 	for (struct waiter *w = s->waiters; w; w = w->next)
@@ -142,6 +144,13 @@ static const char *receive_frame(struct gofer_session *s, const struct frame *fr
 			 &violation);
 	if (violation)
 		return violation;
+	if (r == 0 && s->again) {
+		r = numbers_answered(s, slot, &reply, &handle);
+		if (r < 0)
+			gofer_reply_free(&reply);
+	}
+	if (s->again && slot->rpc->type == RPC_TYPE_Close && slot->copy)
+		numbers_forget(s, slot->copy + FRAME_HEADER_SIZE, slot->copy_body);
 	slot_deliver(s, slot, r, &reply, handle, batch);
 	return NULL;
 }
@@ -256,8 +265,8 @@ int session_receive(struct gofer_session *s, uint64_t wait_until, bool fresh, st
 	else if (n == -EPROTO)
 		session_kill(s, -EPROTO, "a frame that breaks framing");
 	else if (n == -ECONNABORTED)
-		session_kill(s, -ENOTCONN, "the connection ended inside a message");
+		session_lose(s, "the connection ended inside a message");
 	else
-		session_kill(s, -ENOTCONN, "the server is gone");
+		session_lose(s, "the server is gone");
 	return 0;
 }

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "client/session.h"
+#include "client/reattach.h"
 #include "proto/codec.h"
 
 static void expect_init(struct expect *e, const struct rpc_info *rpc, const ProtobufCMessage *m,
@@ -60,6 +60,61 @@ static void expect_init(struct expect *e, const struct rpc_info *rpc, const Prot
 	}
 }
 
+/* What is to be done if the connection is lost before it is answered. */
+static void judge(struct packed *p, const ProtobufCMessage *m)
+{
+	const uint32_t changing = GOFER__OPEN_FLAG__OPEN_CREATE | GOFER__OPEN_FLAG__OPEN_TRUNCATE |
+				  GOFER__OPEN_FLAG__OPEN_TMPFILE;
+
+	p->repeat = p->rpc->flags & RPC_IDEMPOTENT;
+	p->keep = false;
+	p->reads = 0;
+	switch (p->rpc->type) {
+	case RPC_TYPE_Open:
+		/* What it had opened is gone with the connection. */
+		p->repeat = !(p->expect.open & changing);
+		p->keep = true;
+		break;
+	case RPC_TYPE_ReadDir:
+		p->repeat = true;
+		break;
+	case RPC_TYPE_Cancel:
+		/* What it is about has gone. */
+		p->repeat = false;
+		break;
+	case RPC_TYPE_Read:
+		p->reads = ((const Gofer__ReadRequest *)m)->handle;
+		break;
+	case RPC_TYPE_Rename:
+	case RPC_TYPE_Close:
+		p->keep = true;
+		break;
+	default:
+		break;
+	}
+	p->keep |= p->repeat;
+}
+
+int packed_keep(const struct packed *p, struct gofer_session *s, struct slot *slot, bool buffered)
+{
+	const struct opened *o = p->reads ? numbers_find(s, p->reads) : NULL;
+
+	/* What is read from a FIFO is gone. */
+	slot->repeat = p->repeat && !(o && S_ISFIFO(o->mode));
+	slot->batch = buffered ? s->batches : 0;
+	if (!p->keep && !buffered)
+		return 0;
+	slot->copy = malloc(p->len + p->data_len);
+	if (!slot->copy)
+		return -ENOMEM;
+	memcpy(slot->copy, p->buf, p->len);
+	if (p->data_len)
+		memcpy(slot->copy + p->len, p->data, p->data_len);
+	slot->copy_body = p->len - FRAME_HEADER_SIZE;
+	slot->copy_data = p->data_len;
+	return 0;
+}
+
 int packed_init(struct packed *p, struct gofer_session *s, const struct gofer_request *request)
 {
 	const struct rpc_info *rpc = rpc_find(request->type);
@@ -92,7 +147,10 @@ int packed_init(struct packed *p, struct gofer_session *s, const struct gofer_re
 		return fail_words(-EOPNOTSUPP, "%s: no descriptor can be passed to %s", rpc->name,
 				  s->server);
 	p->rpc = rpc;
+	p->epoch = 0;
 	expect_init(&p->expect, rpc, request->message, request->data_len);
+	if (s->again)
+		judge(p, request->message);
 	return 0;
 }
 
@@ -110,18 +168,68 @@ static void count_sent(struct gofer_session *s, unsigned type, size_t bytes)
 	s->stats.bytes_out += bytes;
 }
 
-void packed_stamp(struct packed *p, struct gofer_session *s, uint32_t tag)
+static void put_header(struct packed *p)
 {
 	struct frame_header h = {
 		.body_len = (uint32_t)(p->len - FRAME_HEADER_SIZE),
 		.data_len = (uint32_t)p->data_len,
-		.tag = tag,
+		.tag = p->tag,
 		.type = p->rpc->type,
 		.fds = p->fd >= 0,
 	};
 
 	frame_header_pack(&h, p->buf);
+}
+
+void packed_stamp(struct packed *p, struct gofer_session *s, uint32_t tag)
+{
+	p->tag = tag;
+	put_header(p);
 	count_sent(s, p->rpc->type, p->len + p->data_len);
+}
+
+/* With the lock: the body, with the handles' numbers of this connection. */
+static int renumber(struct packed *p, struct gofer_session *s, const uint8_t *body, size_t len)
+{
+	uint8_t *buf = malloc(FRAME_HEADER_SIZE + FRAME_MAX_BODY);
+	ssize_t n;
+
+	if (!buf)
+		return -ENOMEM;
+	n = numbers_put(s, p->rpc, body, len, buf + FRAME_HEADER_SIZE, FRAME_MAX_BODY);
+	if (n < 0) {
+		free(buf);
+		return (int)n;
+	}
+	packed_deinit(p);
+	p->buf = buf;
+	p->len = FRAME_HEADER_SIZE + (size_t)n;
+	put_header(p);
+	return 0;
+}
+
+/* With the lock, in the last moment before it is sent. */
+static int number(struct packed *p, struct gofer_session *s)
+{
+	if (!s->again)
+		return 0;
+	p->epoch = s->again->epoch;
+	return s->again->renumbered
+		       ? renumber(p, s, p->buf + FRAME_HEADER_SIZE, p->len - FRAME_HEADER_SIZE)
+		       : 0;
+}
+
+int packed_again(struct packed *p, struct gofer_session *s, const struct slot *slot)
+{
+	int r;
+
+	*p = (struct packed){ .buf = p->small, .fd = -EBADF, .rpc = slot->rpc, .tag = slot->tag };
+	p->data = slot->copy + FRAME_HEADER_SIZE + slot->copy_body;
+	p->data_len = slot->copy_data;
+	r = renumber(p, s, slot->copy + FRAME_HEADER_SIZE, slot->copy_body);
+	if (r == 0)
+		count_sent(s, p->rpc->type, p->len + p->data_len);
+	return r;
 }
 
 size_t take_closes(struct gofer_session *s, uint8_t *frame)
@@ -144,24 +252,42 @@ size_t take_closes(struct gofer_session *s, uint8_t *frame)
 	return FRAME_HEADER_SIZE + body;
 }
 
-/* One packet, or its frames on a stream. Never sleeps. */
-static int transmit(struct gofer_session *s, const struct iovec *iov, int n, int fd)
+/* One packet, or its frames on a stream. Never sleeps. -ESTALE where the connection is another by now. */
+static int transmit(struct gofer_session *s, uint32_t epoch, const struct iovec *iov, int n, int fd)
 {
-	return s->stream ? stream_send(s->stream, iov, n, MSG_DONTWAIT)
+	return s->stream ? stream_send_in(s->stream, epoch, iov, n, MSG_DONTWAIT)
 			 : packet_send(s->sock, iov, n, fd, MSG_DONTWAIT);
 }
 
-/* One packet. -EAGAIN where the socket is full; any other failure but the packet's own ends the
+static uint32_t epoch_of(const struct gofer_session *s)
+{
+	return s->again ? s->again->epoch : 0;
+}
+
+static bool is_gone(int r)
+{
+	return r == -EPIPE || r == -ECONNRESET || r == -ENOTCONN;
+}
+
+/* One packet. -EAGAIN where the socket is full, or hung; any other failure but the packet's own ends the
  * session. With the lock. */
 static int send_locked(struct gofer_session *s, const struct iovec *iov, int n, int fd)
 {
-	int r = transmit(s, iov, n, fd);
+	int r = session_hung(s) ? -EAGAIN : transmit(s, epoch_of(s), iov, n, fd);
 
-	if (r == -EPIPE || r == -ECONNRESET || r == -ENOTCONN) {
-		session_kill(s, -ENOTCONN, "the server is gone");
-		r = -ENOTCONN;
+	if (is_gone(r)) {
+		session_hang(s, epoch_of(s));
+		r = s->dead ? -ENOTCONN : -EAGAIN;
 	}
 	return r;
+}
+
+int session_transmit(struct gofer_session *s, struct packed *p)
+{
+	struct iovec iov[2] = { { .iov_base = p->buf, .iov_len = p->len },
+				{ .iov_base = (void *)p->data, .iov_len = p->data_len } };
+
+	return send_locked(s, iov, p->data_len ? 2 : 1, p->fd);
 }
 
 int session_flush_out(struct gofer_session *s)
@@ -169,11 +295,15 @@ int session_flush_out(struct gofer_session *s)
 	struct iovec iov = { .iov_base = s->out, .iov_len = s->out_len };
 	int r;
 
+	if (session_hung(s))
+		return -EAGAIN;
 	if (s->out_len == 0)
 		return s->stream && stream_flush(s->stream) == -EAGAIN ? -EAGAIN : 0;
 	r = send_locked(s, &iov, 1, -EBADF);
-	if (r == 0)
+	if (r == 0) {
 		s->out_len = s->out_frames = 0;
+		s->batches++;
+	}
 	return r;
 }
 
@@ -206,6 +336,13 @@ int session_wait_writable(struct gofer_session *s, uint64_t deadline)
 	bool read = false;
 	int r;
 
+	pthread_mutex_lock(&s->lock);
+	if (session_hung(s)) {
+		r = session_regain(s);
+		pthread_mutex_unlock(&s->lock);
+		return r;
+	}
+	pthread_mutex_unlock(&s->lock);
 	r = ppoll(&p, 1, &ts, NULL);
 	if (r < 0)
 		return errno == EINTR ? 0 : -errno;
@@ -237,12 +374,23 @@ int session_send(struct gofer_session *s, struct packed *p, uint64_t deadline)
 	uint64_t taken[CLOSE_BATCH];
 	size_t n_taken = 0;
 	struct iovec iov[3];
+	struct slot *slot;
 	int n = 0, r;
 
 	/* What was submitted earlier goes out first; the lock is not held over the send itself. */
 	for (;;) {
 		pthread_mutex_lock(&s->lock);
 		r = s->dead ? s->dead : session_flush_out(s);
+		/* Better known now than when nobody can say whether it was done. */
+		if (r == 0 && s->again && !p->repeat && session_has_ended(s))
+			r = -EAGAIN;
+		if (r == 0)
+			r = number(p, s);
+		if (r == 0 && s->again) {
+			slot = slot_find(s, p->tag);
+			if (slot)
+				slot->left = true;
+		}
 		if (r == 0 && s->n_closes) {
 			if (p->len + p->data_len > BATCH_LARGE || s->n_closes > CLOSE_BATCH)
 				(void)session_flush_closes(s);
@@ -265,7 +413,7 @@ int session_send(struct gofer_session *s, struct packed *p, uint64_t deadline)
 	iov[n++] = (struct iovec){ .iov_base = p->buf, .iov_len = p->len };
 	if (p->data_len)
 		iov[n++] = (struct iovec){ .iov_base = (void *)p->data, .iov_len = p->data_len };
-	while ((r = transmit(s, iov, n, p->fd)) == -EAGAIN) {
+	while ((r = transmit(s, p->epoch, iov, n, p->fd)) == -EAGAIN) {
 		r = session_wait_writable(s, deadline);
 		if (r < 0)
 			break;
@@ -274,16 +422,25 @@ int session_send(struct gofer_session *s, struct packed *p, uint64_t deadline)
 	while (r == 0 && s->stream && stream_flush(s->stream) == -EAGAIN &&
 	       session_wait_writable(s, deadline) == 0)
 		;
-	if (r < 0)
-		for (size_t i = 0; i < n_taken; i++)
-			gofer_handle_close(s, taken[i]);
-	if (r == -EPIPE || r == -ECONNRESET || r == -ENOTCONN) {
-		pthread_mutex_lock(&s->lock);
-		session_kill(s, -ENOTCONN, "the server is gone");
-		pthread_mutex_unlock(&s->lock);
-		r = -ENOTCONN;
+	if (r == 0)
+		return 0;
+	pthread_mutex_lock(&s->lock);
+	if (is_gone(r)) {
+		session_hang(s, p->epoch);
+		r = s->dead ? -ENOTCONN : -ESTALE;
 	}
+	for (size_t i = 0; i < n_taken && r != -ESTALE; i++)
+		close_later(s, taken[i]);
+	/* On another connection than it was meant for: what becomes of it is decided there. */
+	if (r == -ESTALE)
+		r = 0;
+	pthread_mutex_unlock(&s->lock);
 	return r;
+}
+
+bool session_sends_alone(const struct packed *p)
+{
+	return p->fd >= 0 || p->len + p->data_len >= BATCH_LARGE || (p->rpc->flags & RPC_BLOCKS);
 }
 
 int session_buffer(struct gofer_session *s, struct packed *p)
@@ -291,9 +448,15 @@ int session_buffer(struct gofer_session *s, struct packed *p)
 	size_t size = p->len + p->data_len;
 	/* A packet with a descriptor, with much data, or for what may block the thread that serves
 	 * it, goes alone. */
-	bool alone = p->fd >= 0 || size >= BATCH_LARGE || (p->rpc->flags & RPC_BLOCKS);
+	bool alone = session_sends_alone(p);
 	int r;
 
+	if (session_hung(s))
+		return -EAGAIN;
+	r = number(p, s);
+	if (r < 0)
+		return r;
+	size = p->len + p->data_len;
 	if (!s->out) {
 		s->out = malloc(s->limits.max_frame);
 		if (!s->out)
@@ -304,12 +467,8 @@ int session_buffer(struct gofer_session *s, struct packed *p)
 		if (r < 0)
 			return r;
 	}
-	if (alone) {
-		struct iovec iov[2] = { { .iov_base = p->buf, .iov_len = p->len },
-					{ .iov_base = (void *)p->data, .iov_len = p->data_len } };
-
-		return send_locked(s, iov, p->data_len ? 2 : 1, p->fd);
-	}
+	if (alone)
+		return session_transmit(s, p);
 	if (s->out_len == 0 && s->n_closes && size + CLOSE_FRAME_MAX <= s->limits.max_frame) {
 		s->out_len = take_closes(s, s->out);
 		s->out_frames = 1;

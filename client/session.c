@@ -10,7 +10,7 @@
 #include "client/cache/cache.h"
 #include "client/cache/pages.h"
 #include "client/mapping.h"
-#include "client/session.h"
+#include "client/reattach.h"
 #include "client/tls_stream.h"
 
 int session_check(struct gofer_session *s)
@@ -38,6 +38,8 @@ void session_kill(struct gofer_session *s, int error, const char *why)
 	else
 		fail_words(error, "%s: %s", s->server, why);
 	session_channels_stop(s);
+	if (s->again)
+		pthread_cond_broadcast(&s->again->changed);
 	/* Whoever sleeps in recvmsg wakes up. */
 	(void)shutdown(s->sock, SHUT_RDWR);
 	for (uint32_t i = 0; i < s->n_slots; i++) {
@@ -64,7 +66,7 @@ int session_violation(struct gofer_session *s, const char *why)
 
 /* ---- closes ---- */
 
-void handle_close_locked(struct gofer_session *s, uint64_t handle)
+void close_later(struct gofer_session *s, uint64_t handle)
 {
 	if (s->n_closes == s->closes_size) {
 		size_t size = s->closes_size ? 2 * s->closes_size : 2 * CLOSE_BATCH;
@@ -78,6 +80,15 @@ void handle_close_locked(struct gofer_session *s, uint64_t handle)
 		s->closes_size = size;
 	}
 	s->closes[s->n_closes++] = handle;
+}
+
+void handle_close_locked(struct gofer_session *s, uint64_t handle)
+{
+	if (s->again)
+		handle = numbers_closed(s, handle);
+	/* What a connection held goes with it. */
+	if (handle && !session_hung(s))
+		close_later(s, handle);
 }
 
 void gofer_handle_close(struct gofer_session *s, uint64_t handle)
@@ -127,9 +138,12 @@ static void session_free(struct gofer_session *s)
 	else
 		fd_close(s->sock);
 	session_channels_close(s);
+	reattach_free(s->again);
 	for (size_t i = 0; i < s->n_filesystems; i++)
 		free((char *)s->filesystems[i].name);
 	free(s->filesystems);
+	for (uint32_t i = 0; i < s->n_slots && s->slots; i++)
+		free(s->slots[i].copy);
 	free(s->slots);
 	free(s->closes);
 	free(s->out);
@@ -160,6 +174,7 @@ static int session_alloc(const char *server, uint64_t timeout, struct gofer_sess
 		return -ENOMEM;
 	s->sock = -EBADF;
 	s->timeout = timeout;
+	s->batches = 1;
 	pthread_mutex_init(&s->lock, NULL);
 	s->server = strdup(server);
 	s->rx = malloc(FRAME_MAX_PACKET);
@@ -181,6 +196,22 @@ static int session_alloc(const char *server, uint64_t timeout, struct gofer_sess
 						   .max_data = FRAME_MAX_DATA };
 	*ret_session = TAKE_PTR(s);
 	return 0;
+}
+
+static int keep_roots(struct reattach *a, const Gofer__HelloReply *m)
+{
+	a->roots = calloc(m->n_filesystems + 1, sizeof(*a->roots));
+	for (size_t i = 0; a->roots && i < m->n_filesystems; i++) {
+		const Gofer__Attr *root = m->filesystems[i]->root;
+
+		if (!root)
+			continue;
+		a->roots[i].dev = root->dev;
+		a->roots[i].ino = root->ino;
+		a->roots[i].btime = root->btime;
+		a->roots[i].btime_nsec = root->btime_nsec;
+	}
+	return a->roots ? 0 : -ENOMEM;
 }
 
 static int take_hello(struct gofer_session *s, const Gofer__HelloReply *m)
@@ -217,13 +248,16 @@ static int take_hello(struct gofer_session *s, const Gofer__HelloReply *m)
 			.root_mode = f->root ? f->root->mode : 0,
 		};
 	}
+	if (s->again && keep_roots(s->again, m) < 0)
+		return -ENOMEM;
 	/* The table that Hello itself went through held one request; nothing is in flight now. */
 	s->slots = NULL;
 	free(old);
 	return slots_init(s, s->limits.max_in_flight);
 }
 
-static int session_hello(struct gofer_session *s, const char *client)
+/* again: the session's from the answer on. */
+static int session_hello(struct gofer_session *s, const char *client, struct reattach **again)
 {
 	Gofer__HelloRequest hello = GOFER__HELLO_REQUEST__INIT;
 	struct gofer_request request = { .type = RPC_TYPE_Hello, .message = &hello.base, .fd = -1 };
@@ -237,15 +271,22 @@ static int session_hello(struct gofer_session *s, const char *client)
 		r = gofer_call(s, &request, &reply);
 	if (r < 0)
 		return r;
+	s->again = TAKE_PTR(*again);
 	r = take_hello(s, (const Gofer__HelloReply *)reply.message);
 	gofer_reply_free(&reply);
 	return r;
+}
+
+static void cleanup_reattach(struct reattach **again)
+{
+	reattach_free(*again);
 }
 
 int gofer_session_open(const char *server, const struct gofer_session_options *options,
 		       struct gofer_session **ret_session)
 {
 	_cleanup_(cleanup_session) struct gofer_session *s = NULL;
+	_cleanup_(cleanup_reattach) struct reattach *again = NULL;
 	uint64_t timeout =
 		(uint64_t)(options && options->timeout_ms ? options->timeout_ms
 							  : (uint32_t)SESSION_TIMEOUT_MS) *
@@ -268,7 +309,10 @@ int gofer_session_open(const char *server, const struct gofer_session_options *o
 			stream_carry(s->stream, &carrier);
 		}
 	}
-	r = session_hello(s, options ? options->client : NULL);
+	r = reattach_new(server, options, &again);
+	if (r < 0)
+		return r;
+	r = session_hello(s, options ? options->client : NULL, &again);
 	if (r == 0)
 		r = session_channels_open(s, options ? options->channels : 0);
 	if (r < 0)

@@ -49,6 +49,7 @@ struct cache;
 struct pages;
 struct channel;
 struct mapper;
+struct reattach;
 
 #define TAG_CLOSE UINT32_C(0xfffffffe) /* of frames without a reply */
 
@@ -104,6 +105,14 @@ struct slot {
 	void *sink; /* where the payload goes; NULL = into the reply's own memory */
 	struct waiter *waiter;
 	struct call *call; /* SLOT_WAITING */
+	/* Where the session may lose its connection (reattach.h): */
+	uint8_t *copy; /* the request, or NULL: header, body, payload */
+	size_t copy_body, copy_data;
+	bool repeat;    /* doing it twice is doing it once */
+	bool left;      /* it may have */
+	bool again;     /* it is to be sent with the next connection */
+	int doom;       /* SLOT_ASYNC: what its callback is to be told; 0 = nothing yet */
+	uint64_t batch; /* it lies in the output buffer as long as this is s->batches */
 	gofer_callback callback;
 	fetch_callback fetched; /* SLOT_FETCH */
 	void *userdata;
@@ -172,6 +181,8 @@ struct gofer_session {
 	uint8_t *out; /* submitted frames that were not sent yet */
 	size_t out_len;
 	unsigned out_frames;
+	uint64_t batches;       /* how often that was emptied, from 1 */
+	struct reattach *again; /* NULL: the connection is the only one there will be */
 	struct gofer_stats stats;
 };
 
@@ -191,8 +202,9 @@ int session_check(struct gofer_session *s);
 /* With the lock. Ends the session: everything in flight is answered with `error`, later calls with
  * -ENOTCONN. */
 void session_kill(struct gofer_session *s, int error, const char *why);
-/* With the lock: queues a handle to be closed. */
+/* With the lock: queues a handle to be closed; by the number that the server has for it. */
 void handle_close_locked(struct gofer_session *s, uint64_t handle);
+void close_later(struct gofer_session *s, uint64_t server_handle);
 /* The server lied. Without the lock; returns -EPROTO. */
 int session_violation(struct gofer_session *s, const char *why);
 
@@ -214,6 +226,10 @@ struct packed {
 	int fd;
 	const struct rpc_info *rpc;
 	struct expect expect;
+	uint32_t tag;      /* once stamped */
+	uint32_t epoch;    /* of the connection that it was numbered for */
+	bool repeat, keep; /* see struct slot; whether a copy is kept */
+	uint64_t reads;    /* Read: the handle */
 };
 int packed_init(struct packed *p, struct gofer_session *s, const struct gofer_request *request);
 void packed_deinit(struct packed *p);
@@ -221,6 +237,12 @@ void packed_deinit(struct packed *p);
 /* With the lock: the next Close frame (CLOSE_FRAME_MAX bytes) and its length, 0 where nothing waits.
  */
 size_t take_closes(struct gofer_session *s, uint8_t *frame);
+/* With the lock: the slot remembers what it must for another connection. 0 or -ENOMEM. */
+int packed_keep(const struct packed *p, struct gofer_session *s, struct slot *slot, bool buffered);
+/* With the lock: what was kept, ready to be sent over this connection. */
+int packed_again(struct packed *p, struct gofer_session *s, const struct slot *slot);
+/* With the lock, never sleeps: 0, -EAGAIN, -errno. */
+int session_transmit(struct gofer_session *s, struct packed *p);
 /* With the lock: gives the frame its tag and counts it. */
 void packed_stamp(struct packed *p, struct gofer_session *s, uint32_t tag);
 
@@ -229,6 +251,8 @@ void packed_stamp(struct packed *p, struct gofer_session *s, uint32_t tag);
 int session_send(struct gofer_session *s, struct packed *p, uint64_t deadline);
 /* Without the lock: waits until the socket may take more, reading replies meanwhile. */
 int session_wait_writable(struct gofer_session *s, uint64_t deadline);
+/* Whether session_buffer() sends it at once. */
+bool session_sends_alone(const struct packed *p);
 /* With the lock: appends to the output buffer; -EAGAIN when it is full and the socket too. */
 int session_buffer(struct gofer_session *s, struct packed *p);
 /* With the lock, never sleeps: sends the output buffer. -EAGAIN when the socket is full. */

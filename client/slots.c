@@ -47,6 +47,11 @@ void slot_free(struct gofer_session *s, struct slot *slot)
 	if (slot->rpc && slot->rpc->type == RPC_TYPE_SetIdentity && s->watched)
 		cache_drop(s->watched);
 	slot->blind = slot->blind_pages = false;
+	free(slot->copy);
+	slot->copy = NULL;
+	slot->repeat = slot->left = slot->again = false;
+	slot->doom = 0;
+	slot->batch = 0;
 	slot->state = SLOT_FREE;
 	slot->waiter = NULL;
 	slot->callback = NULL;

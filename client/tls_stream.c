@@ -291,6 +291,23 @@ struct tls_stream *tls_stream_new(SSL *ssl, uint64_t timeout_ns)
 	return t;
 }
 
+void tls_stream_drop(struct tls_stream *t)
+{
+	if (!t)
+		return;
+	SSL_free(t->ssl);
+	pthread_mutex_destroy(&t->lock);
+	free(t);
+}
+
+void tls_stream_move(struct tls_stream *t, int sock, uint64_t timeout_ns)
+{
+	pthread_mutex_lock(&t->lock);
+	(void)BIO_set_fd(SSL_get_rbio(t->ssl), sock, BIO_NOCLOSE);
+	t->timeout = timeout_ns;
+	pthread_mutex_unlock(&t->lock);
+}
+
 void tls_stream_end(struct tls_stream *t, int linger_ms)
 {
 	uint64_t deadline = now_ns() + (uint64_t)linger_ms * 1000000;
@@ -301,7 +318,5 @@ void tls_stream_end(struct tls_stream *t, int linger_ms)
 	/* One try, the other side may be gone. */
 	ERR_clear_error();
 	(void)SSL_shutdown(t->ssl);
-	SSL_free(t->ssl);
-	pthread_mutex_destroy(&t->lock);
-	free(t);
+	tls_stream_drop(t);
 }

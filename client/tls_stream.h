@@ -19,6 +19,10 @@ struct tls_stream *tls_stream_new(SSL *ssl, uint64_t timeout_ns);
 /* Says goodbye (close_notify) while the socket is still there: sends what waits, for linger_ms at
  * most. */
 void tls_stream_end(struct tls_stream *t, int linger_ms);
+/* Without a word: its socket is another's by now. */
+void tls_stream_drop(struct tls_stream *t);
+/* The same connection, by another descriptor's number. */
+void tls_stream_move(struct tls_stream *t, int sock, uint64_t timeout_ns);
 /* What struct stream is to use; t outlives it. */
 struct stream_carrier tls_stream_carrier(struct tls_stream *t);
 

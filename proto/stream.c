@@ -14,6 +14,7 @@
  */
 #include "proto/stream.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -304,14 +305,30 @@ static int send_rest(struct stream *s)
 	return 0;
 }
 
+/* With tx. */
+static int send_all(struct stream *s, const struct iovec *iov, int iovcnt, int flags)
+{
+	int r = s->cut ? -EPIPE : send_some(s, iov, iovcnt, flags);
+
+	return r == 0 && !(flags & MSG_DONTWAIT) ? send_rest(s) : r;
+}
+
 int stream_send(struct stream *s, const struct iovec *iov, int iovcnt, int flags)
 {
 	int r;
 
 	pthread_mutex_lock(&s->tx);
-	r = s->cut ? -EPIPE : send_some(s, iov, iovcnt, flags);
-	if (r == 0 && !(flags & MSG_DONTWAIT))
-		r = send_rest(s);
+	r = send_all(s, iov, iovcnt, flags);
+	pthread_mutex_unlock(&s->tx);
+	return r;
+}
+
+int stream_send_in(struct stream *s, uint32_t epoch, const struct iovec *iov, int iovcnt, int flags)
+{
+	int r;
+
+	pthread_mutex_lock(&s->tx);
+	r = s->epoch == epoch ? send_all(s, iov, iovcnt, flags) : -ESTALE;
 	pthread_mutex_unlock(&s->tx);
 	return r;
 }
@@ -334,4 +351,26 @@ bool stream_unsent(struct stream *s)
 	unsent = s->out_start < s->out_end || carrier_unsent(s);
 	pthread_mutex_unlock(&s->tx);
 	return unsent;
+}
+
+uint32_t stream_replace(struct stream *s, struct stream *with)
+{
+	uint32_t epoch;
+
+	pthread_mutex_lock(&s->rx);
+	pthread_mutex_lock(&s->tx);
+	(void)dup3(with->fd, s->fd, O_CLOEXEC);
+	with->fd = fd_close(with->fd);
+	s->carrier = with->carrier;
+	memcpy(s->in, with->in + with->start, with->end - with->start);
+	s->start = 0;
+	s->end = with->end - with->start;
+	memcpy(s->out, with->out + with->out_start, with->out_end - with->out_start);
+	s->out_start = 0;
+	s->out_end = with->out_end - with->out_start;
+	s->cut = with->cut;
+	epoch = ++s->epoch;
+	pthread_mutex_unlock(&s->tx);
+	pthread_mutex_unlock(&s->rx);
+	return epoch;
 }

@@ -39,7 +39,8 @@ struct stream {
 	size_t out_start, out_end;
 	bool cut; /* a frame was left half sent: no other can follow */
 	const _Atomic bool
-		*over; /* borrowed, may be NULL: once true, a send that is interrupted gives up */
+		*over;  /* borrowed, may be NULL: once true, a send that is interrupted gives up */
+	uint32_t epoch; /* with tx: how often the connection was replaced */
 };
 
 /* Whether the socket is a stream: 1, 0 for packets, -errno. */
@@ -69,6 +70,14 @@ bool stream_pending(struct stream *s);
  * stream_flush(); -EAGAIN when nothing was.
  */
 int stream_send(struct stream *s, const struct iovec *iov, int iovcnt, int flags);
+/* ... as long as the connection is that of `epoch`; else nothing, and -ESTALE. */
+int stream_send_in(struct stream *s, uint32_t epoch, const struct iovec *iov, int iovcnt,
+		   int flags);
 /* Sends what waits, without blocking: 0, -EAGAIN, -errno. */
 int stream_flush(struct stream *s);
 bool stream_unsent(struct stream *s);
+/*
+ * The stream goes on over another connection, that of `with` and its carrier, which has then none: what was read or half sent of the
+ * old one is forgotten, and `fd` is the same number. Nobody may be receiving. Afterwards nobody uses the old carrier. Returns the new epoch.
+ */
+uint32_t stream_replace(struct stream *s, struct stream *with);

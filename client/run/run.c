@@ -166,7 +166,7 @@ static void finish(struct run *run)
 	cage_end(&run->cage);
 	/* Nobody is left to be answered: whoever still waits for a server that hangs is woken. */
 	if (run->server.session)
-		(void)shutdown(gofer_session_fd(run->server.session), SHUT_RDWR);
+		gofer_session_abort(run->server.session);
 	supervisor_free(run->supervisor);
 	cage_deinit(&run->cage);
 	run_server_stop(&run->server);
