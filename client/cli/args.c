@@ -13,6 +13,7 @@ enum {
 	KEY_HELP = 10000,
 	KEY_SERVER,
 	KEY_TIMEOUT,
+	KEY_RECONNECT,
 	KEY_JSON,
 	KEY_STATS,
 	KEY_INTEROP,
@@ -28,6 +29,9 @@ const struct cli_option cli_global_options[] = {
 	  "/run/gofer.sock)" },
 	{ KEY_TIMEOUT, "timeout", "SECONDS",
 	  "deadline of connecting and of each request (default 30)" },
+	{ KEY_RECONNECT, "reconnect", "SECONDS",
+	  "how long to try to make a connection again that is lost: of a stream (default 30); 0 = "
+	  "not at all" },
 	{ KEY_JSON, "json", NULL,
 	  "one JSON object per line instead of text, where the verb has data to show" },
 	{ KEY_STATS, "stats", NULL,
@@ -216,10 +220,10 @@ static void take_interop(struct cli *c, const char *arg)
 
 static void take(struct cli *c, int key, const char *arg)
 {
-	if (cli_host && (key == KEY_SERVER || key == KEY_TIMEOUT || key == KEY_INTEROP ||
-			 key == KEY_CHANNELS)) {
-		cli_no_usage(c, "--server, --timeout, --interop and --channels are options of "
-				"gofer shell itself here");
+	if (cli_host && (key == KEY_SERVER || key == KEY_TIMEOUT || key == KEY_RECONNECT ||
+			 key == KEY_INTEROP || key == KEY_CHANNELS)) {
+		cli_no_usage(c, "--server, --timeout, --reconnect, --interop and --channels are "
+				"options of gofer shell itself here");
 		return;
 	}
 	switch (key) {
@@ -232,6 +236,14 @@ static void take(struct cli *c, int key, const char *arg)
 		if (!seconds || seconds > 86400)
 			cli_no_usage(c, "--timeout: from 1 to 86400 seconds");
 		c->timeout_ms = (uint32_t)seconds * 1000;
+		break;
+	}
+	case KEY_RECONNECT: {
+		uint64_t seconds = cli_number(c, "--reconnect", arg, false);
+
+		if (seconds > 86400)
+			cli_no_usage(c, "--reconnect: from 0 to 86400 seconds");
+		c->reconnect_ms = seconds ? (uint32_t)seconds * 1000 : UINT32_MAX;
 		break;
 	}
 	case KEY_JSON:

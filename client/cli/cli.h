@@ -52,7 +52,8 @@ struct cli {
 	char **argv; /* after cli_next() returned -1: the operands */
 	const char *server;
 	char *address; /* of the server that was found, once connected */
-	uint32_t timeout_ms;
+	uint32_t timeout_ms, reconnect_ms;
+	bool told; /* that the connection is lost */
 	uint32_t channels;
 	struct gofer_tls_options tls;
 	enum gofer_interop interop;
@@ -82,8 +83,9 @@ struct cli_host {
 	char *volume; /* the current directory: NULL, or a volume's name and an absolute path in it */
 	char *directory;
 };
-extern struct cli_host *cli_host;         /* NULL outside of the shell */
-extern volatile sig_atomic_t cli_host_fd; /* its connection, for handlers of signals; -1 without */
+extern struct cli_host *cli_host; /* NULL outside of the shell */
+extern struct gofer_session
+	*volatile cli_host_session; /* its own, for handlers of signals; or NULL */
 
 /* A parsed operand. */
 struct cli_path {

@@ -14,9 +14,11 @@
 
 #include "common/path.h"
 
+enum { NOTICEABLE_MS = 1000 }; /* without a connection */
+
 void (*cli_on_exit)(void);
 struct cli_host *cli_host;
-volatile sig_atomic_t cli_host_fd = -1;
+struct gofer_session *volatile cli_host_session;
 
 void cli_path_deinit(struct cli_path *p)
 {
@@ -36,11 +38,36 @@ static void default_server(char *buf, size_t size)
 	snprintf(buf, size, "unix:/run/gofer.sock");
 }
 
+/* In whatever thread waits for the connection. */
+static void on_connection(void *userdata, enum gofer_connection what, uint32_t ms)
+{
+	struct cli *c = userdata;
+	char shown[4096];
+
+	if (what == GOFER_CONNECTION_LOST && cli_stops(c) && c->session) {
+		gofer_session_abort(c->session);
+		return;
+	}
+	if (what == GOFER_CONNECTION_LOST ? c->told || ms < NOTICEABLE_MS : !c->told)
+		return;
+	c->told = what == GOFER_CONNECTION_LOST;
+	path_escape(c->address, strlen(c->address), shown, sizeof(shown));
+	if (c->told)
+		fprintf(stderr, "gofer: %s: the connection to %s is lost, connecting again\n",
+			c->spec->verb, shown);
+	else
+		fprintf(stderr, "gofer: %s: connected to %s again, after %u s\n", c->spec->verb,
+			shown, ms / 1000);
+}
+
 int cli_open_session(struct cli *c, struct gofer_session **ret_session)
 {
 	struct gofer_session_options options = { .timeout_ms = c->timeout_ms,
 						 .client = "gofer " GOFER_VERSION,
 						 .channels = c->channels,
+						 .reconnect_ms = c->reconnect_ms,
+						 .connection = on_connection,
+						 .connection_data = c,
 						 .tls = &c->tls };
 
 	return gofer_session_open(c->address, &options, ret_session);
@@ -138,7 +165,7 @@ static int borrow_session(struct cli *c)
 	struct cli *host = cli_host->c;
 
 	if (host->session && gofer_session_status(host->session) < 0) {
-		cli_host_fd = -1;
+		cli_host_session = NULL;
 		close_session(host);
 	}
 	if (!host->session) {
@@ -148,7 +175,7 @@ static int borrow_session(struct cli *c)
 		host->spec = c->spec;
 		r = open_session(host);
 		host->spec = spec;
-		cli_host_fd = r < 0 ? -1 : gofer_session_fd(host->session);
+		cli_host_session = host->session;
 		if (r < 0) {
 			/* The verb's failure, not the shell's. */
 			host->status = CLI_OK;
@@ -275,8 +302,9 @@ static const char *advice(int error)
 		return " (the volume is served read-only)";
 	case ENOTCONN:
 	case EPIPE:
-	case ECONNRESET:
 		return " (the server has gone away)";
+	case ECONNRESET:
+		return " (the connection was lost before the answer came: it may have been done)";
 	case ETIMEDOUT:
 		return " (the server did not answer in time; see --timeout)";
 	default:
@@ -286,8 +314,7 @@ static const char *advice(int error)
 
 bool cli_is_fatal(int error)
 {
-	return error == -ENOTCONN || error == -ETIMEDOUT || error == -EPIPE ||
-	       error == -ECONNRESET || error == -EPROTO;
+	return error == -ENOTCONN || error == -ETIMEDOUT || error == -EPIPE || error == -EPROTO;
 }
 
 int cli_destination(struct cli *c, bool plain, struct cli_path *ret_to, bool *ret_into)
@@ -333,6 +360,8 @@ static void print_stats(struct cli *c)
 			    json_integer((json_int_t)(stats.bytes_in - c->before.bytes_in)));
 	json_object_set_new(all, "bytes_out",
 			    json_integer((json_int_t)(stats.bytes_out - c->before.bytes_out)));
+	if (stats.reconnects)
+		json_object_set_new(all, "reconnects", json_integer((json_int_t)stats.reconnects));
 	if (c->channels)
 		json_object_set_new(all, "channels",
 				    json_pack("{s:I,s:I}", "open", (json_int_t)stats.channels,
@@ -371,7 +400,7 @@ void cli_exit(struct cli *c)
 		c->status = CLI_FAILED;
 		/* Also where it only did not answer in time: none of what follows is to wait as long. */
 		if (c->session)
-			(void)shutdown(gofer_session_fd(c->session), SHUT_RDWR);
+			gofer_session_abort(c->session);
 		return;
 	}
 	if (cli_on_exit)

@@ -50,11 +50,13 @@ static volatile sig_atomic_t is_script;
 
 static void on_signal(int signal)
 {
+	struct gofer_session *session = cli_host_session;
+
 	/* A script that waits for a line has nothing to clear up. */
 	if (!running && is_script)
 		_exit(128 + signal);
-	if (running && pipe_signal && cli_host_fd >= 0)
-		(void)shutdown(cli_host_fd, SHUT_RDWR);
+	if (running && pipe_signal && session)
+		gofer_session_abort(session);
 	/* What ends the shell is not forgotten for what ends a verb. */
 	if (!pipe_signal || pipe_signal == SIGINT)
 		pipe_signal = signal;
@@ -236,7 +238,7 @@ static int run(int argc, char **argv)
 		return cli_end(&c);
 	host.c = &c;
 	cli_host = &host;
-	cli_host_fd = gofer_session_fd(c.session);
+	cli_host_session = c.session;
 	s.terminal = !commands && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 	is_script = !s.terminal;
 	catch_signals();
