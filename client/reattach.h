@@ -80,7 +80,7 @@ struct attachment {
 	struct stream *stream;
 	struct helper helper;
 	uint64_t deadline; /* of what is sent */
-	uint8_t *buf; /* FRAME_MAX_PACKET bytes */
+	uint8_t *buf;      /* FRAME_MAX_PACKET bytes */
 };
 
 /* ---- reattach.c ---- */

@@ -327,6 +327,62 @@ def cut():
 
 # ---- who ----
 
+class Relay:
+    """In front of a server: the connections end after so many bytes from it, each in its turn; later ones do not."""
+
+    def __init__(self, server, *cuts):
+        self.server, self.cuts, self.made = server, list(cuts), 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"tls:localhost:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            self.made += 1
+            there, cut = dial(self.server), self.cuts.pop(0) if self.cuts else None
+            threading.Thread(target=self.carry, args=(client, there, None), daemon=True).start()
+            threading.Thread(target=self.carry, args=(there, client, cut), daemon=True).start()
+
+    @staticmethod
+    def carry(source, to, left):
+        try:
+            while (data := source.recv(65536 if left is None else min(left, 65536))):
+                to.sendall(data)
+                if left is not None and (left := left - len(data)) == 0:
+                    break
+        except OSError:
+            pass
+        for sock in (source, to):
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+def reconnect():
+    with open(f"{DIR}/v/lost", "wb") as out:
+        out.write(os.urandom(3000000))
+    with Server() as s:
+        relay = Relay(s, 1000000, 500001, 3)
+        argv = [GOFER, "cat", "--stats", "v:/lost", "--server", relay.address, "--tls-ca", "main/ca.pem", "--tls-cert", "alice.pem", "--tls-key",
+                "alice.key"]
+        got = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=WAIT, check=False)
+        with open(f"{DIR}/v/lost", "rb") as file:
+            check(got.returncode == 0 and got.stdout == file.read(), f"a connection that is cut twice: {got.stderr.decode()[:500]}")
+        # The fourth is the one that lasts: the third was cut in its handshake.
+        check(b'"reconnects": 2' in got.stderr and relay.made == 4, f"{relay.made} connections were made")
+        relay.close()
+    os.unlink(f"{DIR}/v/lost")
+
+
 def tokens():
     secret = b"correct horse battery staple"
     with open("access", "w", encoding="utf-8") as f:
@@ -540,7 +596,7 @@ def key():
 
 
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: whatever a server leaves is our child
-for part in (client_certificates, bulk, server_certificates, old_and_foreign, resumed, cut, tokens, identities, config, limits, key):
+for part in (client_certificates, bulk, server_certificates, old_and_foreign, resumed, cut, reconnect, tokens, identities, config, limits, key):
     print(f"== {part.__name__}")
     part()
 try:
