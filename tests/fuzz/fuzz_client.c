@@ -45,7 +45,7 @@ enum {
 struct liar {
 	int sock;
 	struct stream *stream; /* NULL: packets */
-	bool torn;             /* the stream ends inside a frame: its rest would be waited for */
+	bool torn; /* the stream ends inside a frame, or before one: it would be waited for */
 	const struct step *steps;
 	bool used[INPUT_MAX_STEPS];
 	size_t n, next; /* next: of the steps that are no replies */
@@ -117,7 +117,7 @@ static void liar_send(struct liar *l, size_t size, enum step_fd which)
 		memcpy(CMSG_DATA(&control.header), fds, n * sizeof(int));
 	}
 	sent = sendmsg(l->sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (l->stream && (!whole_frames(l->out, size) || sent != (ssize_t)size))
+	if (l->stream && (size == 0 || !whole_frames(l->out, size) || sent != (ssize_t)size))
 		l->torn = true;
 	fd_close(fds[0]);
 	fd_close(fds[1]);
