@@ -3,16 +3,18 @@
  * that remembers what it has watches on and one that asks every time, while a third process changes
  * things on the host.
  *
- *     cache_histories HOSTDIR [-n HISTORIES] [-cold]
+ *     cache_histories HOSTDIR [-n HISTORIES] [-cold] [-kind K]
  *
  * A history: both clients look (the one that remembers twice: the second time must cost no
  * request); the third process makes one change and, when the system call has returned, says so
  * through a pipe; both clients look again, and must see what the host's own system calls
  * see. HOSTDIR is served as filesystem "t". Then warm stat is timed against the host's, and it is shown that
  * the queue is of no use after the session. -cold: the server gives too few watches to remember anything.
+ * -kind: only the K-th of the kinds of change, from 1.
  */
 #include <signal.h>
 #include <sys/inotify.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -180,6 +182,15 @@ static void do_make_missing(unsigned i)
 		must(mkdir("d1/d2/d3/missing", 0755), "mkdir");
 }
 
+/* The tree is served as it was mounted when the server began: what is below stays what is served. */
+static void do_mount(unsigned i)
+{
+	if (i % 2)
+		must(umount2("d1/d2", MNT_DETACH), "umount");
+	else
+		must(mount("histories", "d1/d2", "tmpfs", 0, "size=64k"), "mount");
+}
+
 /* More events than the queue holds. */
 static void do_flood(unsigned i)
 {
@@ -192,6 +203,7 @@ struct kind {
 	const char *name;
 	void (*change)(unsigned i);
 	unsigned divide; /* histories: only this part of them */
+	bool covers;     /* with mounts on the host, which show there only; for root */
 };
 
 static const struct kind kinds[] = {
@@ -216,6 +228,7 @@ static const struct kind kinds[] = {
 	{ "unlink, create", do_unlink, 1 },
 	{ "replaced by another file", do_replace, 1 },
 	{ "replaced by a symbolic link, and by a file", do_symlink, 1 },
+	{ "mounted over", do_mount, 1, true },
 	{ "20000 changes at once: the queue overflows", do_flood, 100 },
 };
 
@@ -303,24 +316,25 @@ static void look_client(struct gofer_namespace *ns, struct sight *s)
 	gofer_closedir(d);
 }
 
-static void look_host(struct sight *s)
+/* base: the directory d1/d2/d3, or HOSTDIR where it is to be looked up as well. */
+static void look_host(int base, bool lookup, struct sight *s)
 {
-	char path[PATH_MAX], text[PATH_MAX];
+	const char *object = lookup ? OBJECT : "f",
+		   *missing = lookup ? "d1/d2/d3/missing" : "missing";
 	struct stat st;
+	int fd;
 	DIR *d;
 
 	*s = (struct sight){ 0 };
-	snprintf(path, sizeof(path), "%s/%s", host, OBJECT);
-	s->stat = stat(path, &s->st) < 0 ? -errno : 0;
-	s->lstat = lstat(path, &s->lst) < 0 ? -errno : 0;
-	s->access = faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) < 0 ? -errno : 0;
+	s->stat = fstatat(base, object, &s->st, 0) < 0 ? -errno : 0;
+	s->lstat = fstatat(base, object, &s->lst, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+	s->access = faccessat(base, object, R_OK | W_OK, AT_EACCESS) < 0 ? -errno : 0;
 	if (s->lstat == 0 && S_ISLNK(s->lst.st_mode))
-		s->link = readlink(path, s->target, sizeof(s->target));
-	snprintf(path, sizeof(path), "%s/d1/d2/d3", host);
-	snprintf(text, sizeof(text), "%s/d1/d2/d3/missing", host);
-	s->missing = stat(text, &st) < 0 ? -errno : 0;
-	d = opendir(path);
-	s->list = d ? 0 : -errno;
+		s->link = readlinkat(base, object, s->target, sizeof(s->target));
+	s->missing = fstatat(base, missing, &st, 0) < 0 ? -errno : 0;
+	fd = openat(base, lookup ? "d1/d2/d3" : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	s->list = fd < 0 ? -errno : 0;
+	d = fd < 0 ? NULL : fdopendir(fd);
 	if (!d)
 		return;
 	(void)fstat(dirfd(d), &s->dir);
@@ -442,9 +456,13 @@ static void run_kind(struct third *t, unsigned kind, struct client *watched, str
 		     unsigned n)
 {
 	bool rights = geteuid() != 0;
+	int base = open(host, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int object = openat(base, "d1/d2/d3", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	bool covers = kinds[kind].covers;
 	struct sight a, b, truth;
 	uint64_t warm = 0, cold = 0, unwarm = 0;
 
+	must(object, "d1/d2/d3");
 	for (unsigned i = 0; i < n; i++) {
 		struct command c = { kind, i };
 		uint64_t before;
@@ -462,7 +480,7 @@ static void run_kind(struct third *t, unsigned kind, struct client *watched, str
 		look_client(watched->ns, &a);
 		cold += requests(watched) - before;
 		look_client(plain->ns, &b);
-		look_host(&truth);
+		look_host(covers ? object : base, !covers, &truth);
 		what = differs(&a, &truth, rights);
 		if (!what)
 			what = differs(&a, &b, true);
@@ -473,6 +491,8 @@ static void run_kind(struct third *t, unsigned kind, struct client *watched, str
 			return;
 		}
 	}
+	close(object);
+	close(base);
 	/* Where a directory may not be searched or does not exist, its listing is asked for. */
 	check(cold_only || warm == 0 || unwarm * 8 >= warm,
 	      "%-42s %6u histories; requests per look before the change %.2f, after %.2f",
@@ -597,6 +617,7 @@ static void check_end(struct third *t)
 int main(int argc, char **argv)
 {
 	uint64_t n = option_number(argc, argv, "-n", 200);
+	uint64_t only = option_number(argc, argv, "-kind", 0);
 	struct client watched, plain;
 	struct gofer_cache_stats st;
 	struct third t;
@@ -608,8 +629,15 @@ int main(int argc, char **argv)
 	t = third_start();
 	watched = client_new(true);
 	plain = client_new(false);
-	for (unsigned k = 0; k < ARRAY_SIZE(kinds); k++)
+	for (unsigned k = 0; k < ARRAY_SIZE(kinds); k++) {
+		if (only && only != k + 1)
+			continue;
+		if (kinds[k].covers && geteuid() != 0) {
+			printf("     %s: for root only\n", kinds[k].name);
+			continue;
+		}
 		run_kind(&t, k, &watched, &plain, (unsigned)MAX(n / kinds[k].divide, 2u) & ~1u);
+	}
 	if (gofer_session_get_cache_stats(watched.session, &st) < 0)
 		die("%s", gofer_message());
 	check(cold_only ? st.watches <= 3 : st.hits > st.misses,
