@@ -282,9 +282,9 @@ static ssize_t handle_write(struct gofer_file *file, const void *buf, size_t siz
 	mapping_change_begin(&c, file);
 	n = mapping_below_write(file, buf, size, offset, ret_end);
 	if (file->fd >= 0 && file->append) /* at the end, wherever that was */
-		mapping_changed(&c, -EAGAIN, 0, UINT64_MAX, 0);
+		mapping_changed(&c, -EAGAIN, c.store ? c.store->size : 0, UINT64_MAX, 0);
 	else
-		mapping_wrote(&c, n, buf, size, offset, *ret_end);
+		mapping_wrote(&c, n, buf, size, file->append ? UINT64_MAX : offset, *ret_end);
 	mapping_change_end(&c);
 	return n;
 }
@@ -302,7 +302,11 @@ static ssize_t native_write(struct gofer_file *file, const void *buf, size_t siz
 		n = -errno;
 	if (c.store) {
 		end = lseek(file->fd, 0, SEEK_CUR);
-		mapping_wrote(&c, end < n ? -EAGAIN : n, buf, size, 0, (uint64_t)end);
+		if (end < MAX(n, (ssize_t)0))
+			mapping_changed(&c, -EAGAIN, 0, UINT64_MAX, 0);
+		else
+			mapping_wrote(&c, n, buf, size, (uint64_t)(end - MAX(n, (ssize_t)0)),
+				      (uint64_t)end);
 	}
 	mapping_change_end(&c);
 	return n;

@@ -212,7 +212,7 @@ struct mapping_change {
 	struct store *store;
 };
 void mapping_change_begin(struct mapping_change *c, struct gofer_file *file);
-/* Of `size` bytes n were written, up to `end`; n may be -errno. */
+/* Of `size` bytes n were written at `offset` (UINT64_MAX: where the file ended), up to `end`; n may be -errno. */
 void mapping_wrote(struct mapping_change *c, ssize_t n, const void *buf, size_t size,
 		   uint64_t offset, uint64_t end);
 /* r: 0, or in doubt -errno. */

@@ -132,17 +132,20 @@ void mapping_wrote(struct mapping_change *c, ssize_t n, const void *buf, size_t 
 		   uint64_t offset, uint64_t end)
 {
 	struct store *s = c->store;
+	bool known = offset != UINT64_MAX;
+	uint64_t begin;
 
 	if (!s)
 		return;
+	begin = MIN(offset, s->size);
 	if (n > 0) {
 		if (end > s->size)
 			(void)store_resize(s, end);
 		store_put(s, buf, end - (uint64_t)n, (uint64_t)n);
 	}
-	/* Of several requests, later ones may have done what an earlier one did not. */
+	/* Of several requests, later ones may have done what an earlier one did not. No more than that: others store beside it. */
 	if (n < 0 || (size_t)n < size)
-		look_again(s, MIN(offset, s->size), UINT64_MAX, true);
+		look_again(s, begin, known ? offset + size : UINT64_MAX, true);
 }
 
 void mapping_resized(struct mapping_change *c, int r, uint64_t size)
@@ -150,7 +153,7 @@ void mapping_resized(struct mapping_change *c, int r, uint64_t size)
 	if (c->store && r == 0)
 		(void)store_resize(c->store, size);
 	else if (c->store)
-		look_again(c->store, 0, UINT64_MAX, true);
+		look_again(c->store, MIN(size, c->store->size), UINT64_MAX, true);
 }
 
 void mapping_changed(struct mapping_change *c, int r, uint64_t begin, uint64_t end, uint64_t size)

@@ -13,6 +13,8 @@ struct disk {
 	_Atomic int read_error, write_error;
 	_Atomic uint64_t bad_from, bad_to; /* where reading fails */
 	_Atomic unsigned writes;
+	uint8_t *_Atomic
+		stored; /* memory of ours, of which a byte becomes 77 when something is read */
 	uint8_t data[PAGES * PAGE];
 };
 
@@ -32,6 +34,8 @@ static void do_read(struct fake *f, const struct frame *q, struct disk *d)
 	uint64_t size = d->size, end = MIN(m->offset + m->count, size);
 	bool bad = m->offset < d->bad_to && end > d->bad_from;
 
+	if (d->stored)
+		*(volatile uint8_t *)d->stored = 77;
 	if (d->read_error && bad) {
 		fake_error(f, q, (uint32_t)d->read_error);
 	} else {
@@ -208,6 +212,25 @@ Test(mapping_failures, what_cannot_be_written_stays)
 	cr_assert_eq(gofer_munmap(s->ns, s->a, PAGES * PAGE), 0, "%s", gofer_message());
 	cr_assert_eq(s->disk.data[3 * PAGE], 100);
 	cr_assert_eq(s->disk.data[9 * PAGE], 101);
+	end(s);
+}
+
+Test(mapping_failures, a_write_that_fails_takes_nothing_from_who_stores_beside_it)
+{
+	struct scene *s = begin(GOFER_INTEROP_WRITETHROUGH, 1 << 20, PROT_READ | PROT_WRITE);
+
+	cr_assert_eq(load(s->a), 1);
+	cr_assert_eq(load(s->a + 3 * PAGE), 4);
+	s->disk.write_error = EIO;
+	s->disk.stored = s->a + 3 * PAGE;
+	cr_assert_eq(gofer_pwrite(s->file, "0123456789", 10, 0), -EIO);
+	s->disk.stored = NULL;
+	s->disk.write_error = 0;
+	cr_expect_eq(load(s->a), 1);
+	/* It came while the first bytes were looked at again. */
+	cr_expect_eq(load(s->a + 3 * PAGE), 77);
+	cr_assert_eq(gofer_munmap(s->ns, s->a, PAGES * PAGE), 0, "%s", gofer_message());
+	cr_expect_eq(s->disk.data[3 * PAGE], 77);
 	end(s);
 }
 
