@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "client/reattach.h"
+#include "client/writeback.h"
 
 static void list_add(struct gofer_session *s, struct waiter *w)
 {
@@ -228,7 +229,7 @@ static void abandon(struct gofer_session *s, struct call *calls, size_t n, int r
 		slot->sink = NULL;
 		slot->state = SLOT_ZOMBIE;
 		slot->again = false;
-		slot_blind(s, slot); /* it may still be executed */
+		slot_late(s, slot);
 		calls[i].answered = true;
 		calls[i].result = result;
 		session_send_cancel(s, calls[i].tag);
@@ -339,7 +340,12 @@ int session_call(struct gofer_session *s, const struct gofer_request *request, v
 int gofer_call(struct gofer_session *s, const struct gofer_request *request,
 	       struct gofer_reply *ret_reply)
 {
-	return call_one(s, request, NULL, true, ret_reply);
+	int r = 0;
+
+	/* What a program does by itself comes after what it has written to files. */
+	if (s->pages && session_check(s) == 0 && pages_any_dirty(s->pages))
+		r = writeback_all(s);
+	return r < 0 ? r : call_one(s, request, NULL, true, ret_reply);
 }
 
 static uint64_t cookie_of(uint32_t tag)
@@ -381,7 +387,8 @@ static int submit(struct gofer_session *s, const struct gofer_request *request, 
 		slot->callback = callback;
 		slot->fetched = fetched;
 		slot->userdata = userdata;
-		slot_blind(s, slot);
+		if (!fetched)
+			slot_blind(s, slot);
 		slot->state = SLOT_ZOMBIE;
 		r = s->again ? packed_keep(&p, s, slot, !session_sends_alone(&p)) : 0;
 		if (r == 0)
@@ -408,7 +415,7 @@ int session_fetch(struct gofer_session *s, const struct gofer_request *request, 
 	return submit(s, request, sink, NULL, callback, userdata, NULL);
 }
 
-int session_wait_fetch(struct gofer_session *s, const bool *done)
+int session_wait_fetch(struct gofer_session *s, const _Atomic bool *done)
 {
 	uint64_t deadline = now_ns() + s->timeout;
 	int r = 0, handled = 0;

@@ -6,14 +6,18 @@
 #include <string.h>
 #include <sys/vfs.h>
 
-#include "client/namespace.h"
+#include "client/content.h"
 
 #define STAT_FLAGS \
 	(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_FORCE_SYNC | AT_STATX_DONT_SYNC)
 
-static int stat_path(struct gofer_namespace *ns, const char *path, int flags, Gofer__Attr *ret_attr)
+/* asked: whose clock to look at; then, whose file it is. 1 where it has to be asked again. */
+static int stat_once(struct gofer_namespace *ns, const char *path, int flags,
+		     struct gofer_session **asked, Gofer__Attr *ret_attr)
 {
 	_cleanup_lookup_ struct lookup l;
+	struct gofer_session *s = *asked;
+	uint64_t since = 0;
 	int r;
 
 	r = lookup_init(&l, ns, path);
@@ -22,8 +26,32 @@ static int stat_path(struct gofer_namespace *ns, const char *path, int flags, Go
 	if (flags & ~STAT_FLAGS)
 		return -EINVAL;
 	l.fresh = flags & AT_STATX_FORCE_SYNC;
+	if (!s && l.mount)
+		s = l.mount->session;
+	if (s)
+		since = session_clock(s);
 	r = lookup_stat(&l, flags & AT_SYMLINK_NOFOLLOW, ret_attr);
-	return r == LOOKUP_SYNTHETIC ? 0 : r;
+	if (r == LOOKUP_SYNTHETIC)
+		return 0;
+	if (r < 0)
+		return r;
+	/* A path may lead to a mount of another session: that clock was not read. */
+	*asked = l.mount->session;
+	if (session_overlay(*asked, ret_attr, *asked == s ? since : 0))
+		return 0;
+	/* Once that is sent, what the server says is from after this call began. */
+	(void)content_settle_attr(*asked, ret_attr);
+	return 1;
+}
+
+static int stat_path(struct gofer_namespace *ns, const char *path, int flags, Gofer__Attr *ret_attr)
+{
+	struct gofer_session *asked = NULL;
+	int r = 1;
+
+	for (unsigned tries = 0; r == 1 && tries < STAT_TRIES; tries++)
+		r = stat_once(ns, path, flags, &asked, ret_attr);
+	return MIN(r, 0);
 }
 
 int gofer_stat(struct gofer_namespace *ns, const char *path, int flags, struct stat *ret_st)

@@ -5,16 +5,49 @@
  * (session_fetch()): several at a time, as much ahead as the pattern of this open file suggests, and nobody waits but who
  * needs the bytes. They come into the cache in whichever thread reads the socket. Who waited takes them from the
  * fetch itself, whether or not they could be kept.
+ *
+ * What is written waits in the cache in mode exclusive (writeback.c); else, and wherever the cache steps aside, it is sent
+ * before the call returns, after all that waited.
  */
 #include "client/content.h"
+#include "client/writeback.h"
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum {
-	PIECE = 512 << 10,    /* of a large read: each is one step of reading ahead */
-	FETCH_MOST = 2 << 20, /* for one reader at a time */
+	PIECE = 512 << 10,       /* of a large read: each is one step of reading ahead */
+	FETCH_MOST = 2 << 20,    /* for one reader at a time */
+	WRITE_PIECE = 256 << 10, /* into the cache, between two looks at its limits */
 };
+
+uint64_t session_clock(struct gofer_session *s)
+{
+	return s->writing_back && session_check(s) == 0 ? pages_clock(s->pages) : 0;
+}
+
+bool session_overlay(struct gofer_session *s, Gofer__Attr *attr, uint64_t since)
+{
+	return !s->writing_back || !S_ISREG(attr->mode) || pages_overlay(s->pages, attr, since);
+}
+
+int content_stat(struct gofer_file *file, Gofer__Attr *ret_attr)
+{
+	struct gofer_session *s = file->mount->session;
+	uint64_t since;
+	int r;
+
+	for (unsigned tries = 0; tries < STAT_TRIES; tries++) {
+		since = session_clock(s);
+		r = file_stat(file, ret_attr);
+		if (r < 0 || session_overlay(s, ret_attr, since))
+			return r;
+		/* Once that is sent, what the server says is from after this call began. */
+		(void)content_settle(file);
+	}
+	return 0;
+}
 
 static struct pages *pages_of(const struct gofer_file *file)
 {
@@ -160,12 +193,30 @@ static ssize_t wait_for(struct gofer_file *file, void *buf, size_t size, struct 
 	else if (x->result < 0)
 		n = x->result;
 	else
-		n = (ssize_t)take(x, buf, size, miss.begin);
+		/* Not what is there already: it may be newer. */
+		n = (ssize_t)take(x, buf, MIN(size, miss.end - miss.begin), miss.begin);
 	pages_fetch_unref(s->pages, x);
 	return n;
 }
 
+int content_settle(struct gofer_file *file)
+{
+	return file->pages ? writeback_file(file->mount->session, file->pages) : 0;
+}
+
+int content_error(struct gofer_file *file)
+{
+	return file->pages ? pages_error_since(pages_of(file), file->pages, &file->errors) : 0;
+}
+
 /* ---- reading ---- */
+
+static ssize_t read_past(struct gofer_file *file, void *buf, size_t size, uint64_t offset)
+{
+	int r = content_settle(file);
+
+	return r < 0 ? r : request_read(file, buf, size, offset);
+}
 
 /* Up to PIECE bytes; less at the end of the file. */
 static ssize_t read_piece(struct gofer_file *file, uint8_t *buf, size_t size, uint64_t offset)
@@ -177,16 +228,21 @@ static ssize_t read_piece(struct gofer_file *file, uint8_t *buf, size_t size, ui
 	uint64_t since;
 
 	if (!usable(file, true))
-		return request_read(file, buf, size, offset);
+		return read_past(file, buf, size, offset);
 	pthread_mutex_lock(&file->ahead_lock);
 	ahead = readahead_step(&file->ahead, offset, size);
 	pthread_mutex_unlock(&file->ahead_lock);
 	since = pages_clock(p);
 	for (;;) {
-		ssize_t n;
+		ssize_t n = pages_read(p, file->pages, buf + done, size - done, offset + done,
+				       file->once, &miss, &x);
 
-		done += pages_read(p, file->pages, buf + done, size - done, offset + done,
-				   file->once, &miss, &x);
+		if (n < 0) {
+			/* Something unknown was done to it meanwhile. */
+			n = read_past(file, buf + done, size - done, offset + done);
+			return n < 0 ? (done ? (ssize_t)done : n) : (ssize_t)done + n;
+		}
+		done += (size_t)n;
 		if (!miss.end)
 			break;
 		n = wait_for(file, buf + done, size - done, miss, x, ahead, since);
@@ -226,24 +282,92 @@ ssize_t content_read(struct gofer_file *file, void *buf, size_t size, uint64_t o
 
 /* ---- changing ---- */
 
-ssize_t content_write(struct gofer_file *file, const void *buf, size_t size, uint64_t offset,
-		      uint64_t *ret_end)
+static bool may_wait(const struct gofer_file *file)
+{
+	return file->mount->write_back && !file->direct && !file->sync && !file->append;
+}
+
+/* Where anything is mapped, what mappings hold goes through here, and is not kept twice. */
+static bool waits(const struct gofer_file *file)
+{
+	const struct mapper *m = file->mount->session->mapper;
+
+	return may_wait(file) && !(m && atomic_load(&m->n_mappings));
+}
+
+/* What keeps changes of one file in order is needed only where something may wait. */
+static bool ordered(const struct gofer_file *file)
+{
+	return atomic_load(&file->mount->session->writing_back);
+}
+
+static int begin_change(struct gofer_file *file, struct page_change *x, uint64_t begin,
+			uint64_t end, bool cuts)
+{
+	struct gofer_session *s = file->mount->session;
+	int r;
+
+	if (!ordered(file)) {
+		x->ordered = false;
+		pages_change_begin(s->pages, file->pages, x, begin, end);
+		if (!ordered(file))
+			return 0;
+		/* Something waits since a moment ago. */
+		pages_change_end(s->pages, file->pages, x, &(struct page_outcome){ 0 });
+	}
+	r = writeback_lock(s, file->pages);
+	if (r < 0)
+		return r;
+	/* From now on nothing more waits. */
+	pages_change_begin(s->pages, file->pages, x, begin, end);
+	x->ordered = true;
+	r = cuts ? 0 : writeback_locked(s, file->pages);
+	if (r < 0) {
+		pages_change_end(s->pages, file->pages, x, &(struct page_outcome){ 0 });
+		writeback_unlock(s, file->pages);
+	}
+	return r;
+}
+
+static void end_change(struct gofer_file *file, struct page_change *x,
+		       const struct page_outcome *outcome)
+{
+	bool unlock = x->ordered;
+
+	pages_change_end(pages_of(file), file->pages, x, outcome);
+	if (unlock)
+		writeback_unlock(file->mount->session, file->pages);
+}
+
+int content_change_begin(struct gofer_file *file, struct page_change *x, uint64_t begin,
+			 uint64_t end)
+{
+	return file->pages ? begin_change(file, x, begin, end, end == UINT64_MAX) : 0;
+}
+
+void content_change_end(struct gofer_file *file, struct page_change *x, enum page_size kind,
+			uint64_t size)
+{
+	const struct page_outcome outcome = { .kind = kind, .size = size };
+
+	if (file->pages)
+		end_change(file, x, &outcome);
+}
+
+/* The server has it before this returns. */
+static ssize_t write_through(struct gofer_file *file, const void *buf, size_t size, uint64_t offset,
+			     uint64_t *ret_end)
 {
 	struct page_outcome outcome = { .kind = PAGE_SIZE_UNKNOWN };
 	struct page_change x;
 	ssize_t n;
-	int r = session_check(file->mount->session);
+	int r;
 
+	(void)usable(file, false); /* what is written to a file of unknown size is not kept */
+	r = begin_change(file, &x, file->append ? UINT64_MAX : offset,
+			 file->append ? UINT64_MAX : offset + size, false);
 	if (r < 0)
 		return r;
-	size = MIN(size, (size_t)0x7ffff000);
-	if (offset > INT64_MAX || size > INT64_MAX - offset)
-		return -EINVAL;
-	if (!size)
-		return request_write(file, buf, size, offset, ret_end);
-	(void)usable(file, false); /* what is written to a file of unknown size is not kept */
-	pages_change_begin(pages_of(file), file->pages, &x, file->append ? UINT64_MAX : offset,
-			   file->append ? UINT64_MAX : offset + size);
 	n = request_write(file, buf, size, offset, ret_end);
 	if (n > 0) {
 		outcome.offset = file->append ? *ret_end - (uint64_t)n : offset;
@@ -255,24 +379,83 @@ ssize_t content_write(struct gofer_file *file, const void *buf, size_t size, uin
 		outcome.kind = PAGE_SIZE_AT_LEAST;
 		outcome.size = outcome.offset + size;
 	}
-	pages_change_end(pages_of(file), file->pages, &x, &outcome);
+	end_change(file, &x, &outcome);
 	return n;
 }
 
-void content_change_begin(struct gofer_file *file, struct page_change *x, uint64_t begin,
-			  uint64_t end)
+/* Makes room for more dirty pages: this file's own go first. */
+static int make_room(struct gofer_file *file, size_t more)
 {
-	if (file->pages)
-		pages_change_begin(pages_of(file), file->pages, x, begin, end);
+	struct gofer_session *s = file->mount->session;
+	int r = content_settle(file);
+
+	/* Those of others may fail: then this write does not wait. */
+	if (r == 0 && pages_over_limit(s->pages, file->pages, more))
+		(void)writeback_all(s);
+	return r;
 }
 
-void content_change_end(struct gofer_file *file, struct page_change *x, enum page_size kind,
-			uint64_t size)
+/* Writes into the cache. Returns how much of it; the rest cannot wait there. */
+static ssize_t write_behind(struct gofer_file *file, const uint8_t *buf, size_t size,
+			    uint64_t offset)
 {
-	const struct page_outcome outcome = { .kind = kind, .size = size };
+	struct pages *p = pages_of(file);
+	size_t done = 0, n, piece;
+	int r;
 
-	if (file->pages)
-		pages_change_end(pages_of(file), file->pages, x, &outcome);
+	if (writeback_start(file->mount->session) < 0 || !usable(file, true))
+		return 0;
+	do {
+		piece = MIN(size - done, (size_t)WRITE_PIECE);
+		if (pages_over_limit(p, file->pages, piece)) {
+			r = make_room(file, piece);
+			if (r < 0)
+				return done ? (ssize_t)done : r;
+			if (pages_over_limit(p, file->pages, piece))
+				break;
+		}
+		n = pages_write(p, file->pages, buf + done, piece, offset + done);
+		done += n;
+	} while (n == piece && done < size);
+	return (ssize_t)done;
+}
+
+ssize_t content_write(struct gofer_file *file, const void *buf, size_t size, uint64_t offset,
+		      uint64_t *ret_end)
+{
+	ssize_t done = 0, n;
+	int r = session_check(file->mount->session);
+
+	if (r < 0)
+		return r;
+	size = MIN(size, (size_t)0x7ffff000);
+	if (offset > INT64_MAX || size > INT64_MAX - offset)
+		return -EINVAL;
+	if (!size)
+		return request_write(file, buf, size, offset, ret_end);
+	if (waits(file))
+		done = write_behind(file, buf, size, offset);
+	if (done > 0)
+		*ret_end = offset + (uint64_t)done;
+	if (done < 0 || (size_t)done == size)
+		return done;
+	n = write_through(file, (const uint8_t *)buf + done, size - (size_t)done,
+			  offset + (uint64_t)done, ret_end);
+	return n < 0 ? (done ? done : n) : done + n;
+}
+
+int content_close(struct gofer_file *file)
+{
+	struct gofer_session *s = file->mount->session;
+	int r = 0, e;
+
+	if (!file->pages || !file->shared || session_check(s) < 0 || !may_wait(file) ||
+	    file->access == O_RDONLY)
+		return 0;
+	if (pages_writers(s->pages, file->pages) <= 1)
+		r = content_settle(file);
+	e = content_error(file);
+	return r < 0 ? r : e;
 }
 
 /* ---- advice ---- */
@@ -297,6 +480,7 @@ static int advise(struct gofer_file *file, uint64_t offset, uint64_t length, int
 		file->once = true;
 		return 0;
 	case POSIX_FADV_DONTNEED:
+		/* What the server has not got stays. */
 		pages_drop(pages_of(file), file->pages, offset, end);
 		return 0;
 	case POSIX_FADV_WILLNEED:

@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "client/namespace.h"
+#include "client/file.h"
 
 /* The request for the first frame, and all that it refers to. */
 struct opening {
@@ -26,6 +26,7 @@ struct opening {
 	struct cache_answer answer;
 	struct path_call c;
 	struct path_round round;
+	struct gofer_session *session; /* whose clock was looked at */
 };
 
 /* ... for a further one. */
@@ -34,6 +35,7 @@ struct page {
 	Gofer__Path where;
 	struct path_call c;
 	struct path_round round;
+	uint64_t since;
 	bool asked;
 };
 
@@ -49,6 +51,7 @@ struct gofer_dir {
 	struct gofer_reply reply;
 	const Gofer__ReadDirReply *entries; /* in reply or known; NULL = nothing (left) */
 	size_t at;
+	uint64_t since; /* session_clock() before it was asked for */
 
 	struct cache_listing *listing; /* from the cache: all of it, no reply */
 	Gofer__ReadDirReply known;     /* ... in this form */
@@ -137,6 +140,7 @@ static int opening_init(struct opening *o, struct gofer_dir *d, const char *path
 {
 	int r;
 
+	o->session = NULL;
 	o->m = (Gofer__ReadDirRequest)GOFER__READ_DIR_REQUEST__INIT;
 	o->where = (Gofer__Path)GOFER__PATH__INIT;
 	o->c = (struct path_call){ .type = RPC_TYPE_ReadDir,
@@ -151,6 +155,10 @@ static int opening_init(struct opening *o, struct gofer_dir *d, const char *path
 	r = lookup_init(&o->l, d->ns, path);
 	if (r == 0 && (flags & ~AT_SYMLINK_NOFOLLOW))
 		r = -EINVAL;
+	if (r == 0 && o->l.mount) {
+		o->session = o->l.mount->session;
+		d->since = session_clock(o->session);
+	}
 	o->m.path = &o->where;
 	o->where.nofollow = flags & AT_SYMLINK_NOFOLLOW;
 	o->m.attrs = o->m.targets = o->m.keep = true;
@@ -168,6 +176,8 @@ static int opened(struct gofer_dir *d, struct opening *o, int r)
 		else
 			d->entries = (const Gofer__ReadDirReply *)d->reply.message;
 		d->mount = mount_ref(o->l.mount);
+		if (d->mount->session != o->session)
+			d->since = 0;
 		if (d->entries->attr)
 			attr_to_stat(d->entries->attr, &d->st);
 		d->handle = d->entries->handle;
@@ -238,6 +248,7 @@ static void ask_page(struct gofer_dir *d)
 				   .path = { &p->where },
 				   .session = d->mount->session,
 				   .fd = -1 };
+	p->since = session_clock(d->mount->session);
 	path_call_start(&p->c, &p->round);
 	p->asked = true;
 }
@@ -259,6 +270,7 @@ static int next_page(struct gofer_dir *d)
 					    .len = d->text ? strlen(d->text) : 0 };
 
 		d->reply = reply;
+		d->since = d->page.since;
 		d->entries = (const Gofer__ReadDirReply *)d->reply.message;
 		if (!d->reading.failed)
 			cache_learn_list(&d->reading, &known, d->entries);
@@ -356,19 +368,25 @@ void gofer_closedir(struct gofer_dir *d)
 	free(d);
 }
 
-/* A name that the client's mounts give its meaning. */
-static void mount_entry(struct gofer_dir *d, const char *name, struct gofer_dirent *ret_entry)
+static int stat_entry(struct gofer_dir *d, const char *name, int flags, struct stat *ret_st)
 {
 	char path[PATH_MAX + 257];
-	struct stat st;
 	size_t len = strlen(d->path), n = strlen(name);
 
-	*ret_entry = (struct gofer_dirent){ .name = name, .type = DT_DIR };
 	memcpy(path, d->path, len);
 	if (len > 1)
 		path[len++] = '/';
 	memcpy(path + len, name, n + 1);
-	if (gofer_stat(d->ns, path, 0, &st) == 0) {
+	return gofer_stat(d->ns, path, flags, ret_st);
+}
+
+/* A name that the client's mounts give its meaning. */
+static void mount_entry(struct gofer_dir *d, const char *name, struct gofer_dirent *ret_entry)
+{
+	struct stat st;
+
+	*ret_entry = (struct gofer_dirent){ .name = name, .type = DT_DIR };
+	if (stat_entry(d, name, 0, &st) == 0) {
 		ret_entry->has_stat = true;
 		ret_entry->st = st;
 		ret_entry->ino = st.st_ino;
@@ -389,8 +407,18 @@ static void take_entry(struct gofer_dir *d, const Gofer__Entry *e, struct gofer_
 					    .type = (uint8_t)e->type,
 					    .ino = e->ino,
 					    .has_stat = e->attr != NULL };
-	if (e->attr)
-		attr_to_stat(e->attr, &ret_entry->st);
+	if (e->attr) {
+		Gofer__Attr attr = *e->attr;
+		struct stat st;
+
+		/* Older than what was written here before the listing was asked for, maybe. */
+		if (session_overlay(d->mount->session, &attr, d->since) ||
+		    stat_entry(d, d->name, AT_SYMLINK_NOFOLLOW, &st) < 0 || st.st_ino != attr.ino ||
+		    st.st_dev != attr.dev)
+			attr_to_stat(&attr, &ret_entry->st);
+		else
+			ret_entry->st = st;
+	}
 	if (e->target.len) {
 		memcpy(d->target, e->target.data, e->target.len);
 		d->target[e->target.len] = '\0';

@@ -24,6 +24,7 @@ struct gofer_file {
 	bool append;
 	bool native; /* written to through fd: the session's cache knows nothing of the inode */
 	bool direct; /* past the page cache */
+	bool sync;   /* O_DSYNC or O_SYNC: nothing waits */
 	int access;  /* O_RDONLY, O_WRONLY, O_RDWR, O_PATH */
 	/*
 	 * Where the session has a page cache: the inode there, and with a handle, what holds that. Files that have
@@ -34,6 +35,7 @@ struct gofer_file {
 	pthread_mutex_t ahead_lock;
 	struct readahead ahead;
 	_Atomic bool once; /* POSIX_FADV_NOREUSE */
+	uint64_t errors;   /* of sending dirty pages: how many this file's user has been told of */
 	/*
 	 * What the server calls this inode, and what fstat(2) of the donated descriptor says here:
 	 * they differ where user namespaces do, and one file must not have two owners.
@@ -52,4 +54,12 @@ void file_unref(struct gofer_file *file);
 
 /* Path that names the open file itself. -errno where there is no handle and none can be had. */
 int file_path(struct gofer_file *file, Gofer__Path *ret_path);
+/* As the server has it: see session_overlay(). */
 int file_stat(struct gofer_file *file, Gofer__Attr *ret_attr);
+/*
+ * As this client's programs must see it, who may have written what the server has not got. False: ask again. since: session_clock() before
+ * the server was asked.
+ */
+bool session_overlay(struct gofer_session *s, Gofer__Attr *attr, uint64_t since);
+uint64_t session_clock(struct gofer_session *s);
+int content_stat(struct gofer_file *file, Gofer__Attr *ret_attr);

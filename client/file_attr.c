@@ -25,7 +25,7 @@ int gofer_fstat(struct gofer_file *file, struct stat *ret_st)
 		*ret_st = st;
 		return 0;
 	}
-	r = file_stat(file, &attr);
+	r = content_stat(file, &attr);
 	if (r < 0)
 		return fail_path(r, "fstat", file->path);
 	attr_to_stat(&attr, ret_st);
@@ -42,6 +42,9 @@ static int set_attr(struct gofer_file *file, Gofer__SetAttrRequest *m, const cha
 	int r;
 
 	r = file->mount->read_only ? -EROFS : file_path(file, &where);
+	/* What was written before would change the times again, and the set-id bits. */
+	if (r == 0 && m->mask != GOFER__SET_ATTR_MASK__SET_SIZE)
+		r = content_settle(file);
 	if (r == 0) {
 		m->path = &where;
 		c.path[0] = &where;
@@ -68,9 +71,14 @@ int gofer_ftruncate(struct gofer_file *file, uint64_t size)
 		r = ftruncate(file->fd, (off_t)size) < 0 ? fail_path(-errno, "truncate", file->path)
 							 : 0;
 	} else {
-		content_change_begin(file, &change, size, UINT64_MAX);
-		r = set_attr(file, &m, "truncate");
-		content_change_end(file, &change, r < 0 ? PAGE_SIZE_UNKNOWN : PAGE_SIZE_IS, size);
+		r = content_change_begin(file, &change, size, UINT64_MAX);
+		if (r == 0) {
+			r = set_attr(file, &m, "truncate");
+			content_change_end(file, &change, r < 0 ? PAGE_SIZE_UNKNOWN : PAGE_SIZE_IS,
+					   size);
+		} else {
+			(void)fail_path(r, "truncate", file->path);
+		}
 	}
 	mapping_resized(&mapped, r, size);
 	mapping_change_end(&mapped);

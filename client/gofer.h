@@ -160,10 +160,29 @@ struct gofer_cache_stats {
 		page_misses;     /* reads that were answered without a request, that were not */
 	uint64_t page_evictions; /* pages of 4 KiB, given up for want of room */
 	uint64_t ahead_used, ahead_wasted; /* pages read ahead of the reader, who came or did not */
+	uint64_t write_backs;              /* requests that sent dirty pages */
 	uint64_t page_bytes, page_budget;
+	uint64_t dirty_bytes; /* in pages that hold something the server has not got */
 };
 int gofer_session_get_cache_stats(struct gofer_session *session,
 				  struct gofer_cache_stats *ret_stats);
+/*
+ * Mode exclusive. Sends everything that was written and waits to be sent (that does not make it survive the server's
+ * machine: gofer_fsync()). The first error; what could not be sent stays, and is tried again. Blocks.
+ */
+int gofer_session_sync(struct gofer_session *session);
+/*
+ * What programs were told is written and the server has not got (yet): each range. Returns how many, or -ENOMEM; also after
+ * the connection is gone. The callback may be NULL; its argument is valid while it runs. No request.
+ */
+struct gofer_risk {
+	uint64_t dev, ino;
+	const char *path; /* from the filesystem's root, as it was opened by first */
+	uint64_t offset, length;
+	int error; /* why the last attempt failed; 0: none was made */
+};
+typedef void (*gofer_risk_callback)(void *userdata, const struct gofer_risk *risk);
+int gofer_at_risk(struct gofer_session *session, gofer_risk_callback callback, void *userdata);
 /* "Stat" for 16 ...; NULL for a type that is none. */
 const char *gofer_rpc_name(unsigned type);
 
@@ -243,7 +262,12 @@ struct gofer_dir;
  *                 whole listings and small files read whole are remembered, and answered without a request; every change is sent before its call returns.
  *                 What open files hold is read ahead and kept in a page cache, where there is no donated descriptor; O_DIRECT passes by it.
  *                 Handles for reading stay open for a while after gofer_close(), so that opening, reading and closing a file again takes no request.
- *   exclusive     this client only, and nobody else looks: today the same as writethrough.
+ *   exclusive     this client only, and nobody else looks: as writethrough, and what is written to open files without a donated descriptor
+ *                 waits in the page cache. It is sent by age and by amount (see dirty_ms), by gofer_fsync(), before the last gofer_close() of a file that was
+ *                 open for writing returns, by gofer_session_sync() and gofer_umount(), before raw gofer_call()s, and when the session is closed. O_SYNC, O_DSYNC and O_APPEND
+ *                 wait for nothing, nor does anything while the session has mappings (gofer_mmap()). Sizes and times are shown as if it was there. An error is told once to each open file of the inode, by gofer_fsync() or
+ *                 gofer_close(); what could not be sent stays, is tried again every second, and is listed by gofer_at_risk(). Closing the session gives it up, so ask before.
+ *                 gofer_submit() does not wait for it: call gofer_session_sync() before submitting what is about the same files.
  * "This client" is the session: what several namespaces, views, mounts, or raw calls of one session do is known to all of them. The
  * remembering modes hold for trees where no directory shows in two places (bind mounts inside a volume), on file systems that
  * tell upper from lower case. atime is remembered too, so it does not show this client's own reading. What is written through
@@ -275,6 +299,12 @@ struct gofer_mount_options {
 		cache_bytes; /* memory for what a session remembers, all its mounts together (the largest counts); 0 = 64 MiB */
 	/* Modes writethrough and exclusive: bytes in pages, of all files; what the session's first such mount says counts. 0 = 256 MiB. */
 	uint64_t page_bytes;
+	/*
+	 * Mode exclusive: bytes in dirty pages beyond which who writes waits until some were sent (0 = a quarter of page_bytes, at most half; from half of
+	 * that on they are sent in the background), and how many milliseconds they may lie (0 = 5000). As page_bytes.
+	 */
+	uint64_t dirty_bytes;
+	uint32_t dirty_ms;
 };
 
 int gofer_namespace_new(struct gofer_namespace **ret_ns);
@@ -328,6 +358,7 @@ int gofer_statfs(struct gofer_namespace *ns, const char *path, struct statfs *re
 /* Open files. The library reads and writes a donated descriptor natively where there is one. */
 int gofer_open(struct gofer_namespace *ns, const char *path, int flags, mode_t mode,
 	       struct gofer_file **ret_file);
+/* Frees it in any case. Mode exclusive: -errno where what was written could not be sent; see gofer_interop. */
 int gofer_close(struct gofer_file *file);
 
 /* What gofer_open_descriptor() found. Exactly one of fd and place, both for O_TMPFILE without O_EXCL. The caller's. */

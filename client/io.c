@@ -361,6 +361,8 @@ static off_t seek_hole(struct gofer_file *file, uint64_t offset, bool hole)
 	int r;
 
 	r = mapping_flush(file);
+	if (r == 0)
+		r = content_settle(file);
 	if (r < 0)
 		return r;
 	m.handle = file->handle;
@@ -387,7 +389,7 @@ static off_t seek_to(struct gofer_file *file, uint64_t current, off_t offset, in
 		base = (int64_t)current;
 		break;
 	case SEEK_END:
-		r = file_stat(file, &attr);
+		r = content_stat(file, &attr);
 		if (r < 0)
 			return r;
 		base = (int64_t)attr.size;
@@ -429,13 +431,19 @@ off_t gofer_lseek(struct gofer_file *file, off_t offset, int whence)
 int mapping_below_sync(struct gofer_file *file, bool data_only)
 {
 	Gofer__SyncRequest m = GOFER__SYNC_REQUEST__INIT;
+	int r, e;
 
 	if (file->fd >= 0)
 		return (data_only ? fdatasync(file->fd) : fsync(file->fd)) < 0 ? -errno : 0;
+	r = content_settle(file);
+	/* Also one that was made good meanwhile: once. */
+	e = content_error(file);
 	m.handles = &file->handle;
 	m.n_handles = 1;
 	m.data_only = data_only;
-	return handle_call_simple(file, RPC_TYPE_Sync, &m.base);
+	if (r == 0)
+		r = handle_call_simple(file, RPC_TYPE_Sync, &m.base);
+	return r < 0 ? r : e;
 }
 
 int gofer_fsync(struct gofer_file *file, bool data_only)
@@ -488,12 +496,14 @@ int gofer_fallocate(struct gofer_file *file, int mode, uint64_t offset, uint64_t
 	if (!writable(file))
 		return fail_path(-EBADF, "fallocate", file->path);
 	mapping_change_begin(&mapped, file);
-	data_begin(file, &op);
-	content_change_begin(file, &change, offset, end);
-	r = handle_call_simple(file, RPC_TYPE_Allocate, &m.base);
-	cache_end(&op);
-	content_change_end(file, &change, r < 0 || keeps ? PAGE_SIZE_UNKNOWN : PAGE_SIZE_AT_LEAST,
-			   end);
+	r = content_change_begin(file, &change, offset, end);
+	if (r == 0) {
+		data_begin(file, &op);
+		r = handle_call_simple(file, RPC_TYPE_Allocate, &m.base);
+		cache_end(&op);
+		content_change_end(file, &change,
+				   r < 0 || keeps ? PAGE_SIZE_UNKNOWN : PAGE_SIZE_AT_LEAST, end);
+	}
 	mapping_changed(&mapped, r, clears ? offset : end, end, keeps ? 0 : end);
 	mapping_change_end(&mapped);
 	return r < 0 ? fail_path(r, "fallocate", file->path) : 0;
@@ -537,9 +547,13 @@ static ssize_t copy_there(struct gofer_file *in, uint64_t in_offset, struct gofe
 	m.dest = out->handle;
 	m.dest_offset = out_offset;
 	m.length = length;
+	r = content_settle(in);
+	if (r == 0)
+		r = content_change_begin(out, &change, out_offset,
+					 MIN(out_offset + m.length, (uint64_t)INT64_MAX));
+	if (r < 0)
+		return r;
 	data_begin(out, &op);
-	content_change_begin(out, &change, out_offset,
-			     MIN(out_offset + m.length, (uint64_t)INT64_MAX));
 	r = handle_call(in, RPC_TYPE_Copy, &m.base, &reply);
 	cache_end(&op);
 	n = r;

@@ -339,7 +339,7 @@ int store_look_again(struct store *s, struct gofer_file *file, uint64_t begin, u
 	int r = 0;
 
 	if (file->fd < 0)
-		r = file_stat(file, &attr);
+		r = content_stat(file, &attr);
 	else if (fstat(file->fd, &st) < 0)
 		r = -errno;
 	if (r < 0)

@@ -3,6 +3,7 @@
  * through them, and place.c for what a view's current directory is.
  */
 #include "client/namespace.h"
+#include "client/writeback.h"
 
 #include <string.h>
 
@@ -223,13 +224,14 @@ int gofer_mount(struct gofer_namespace *ns, struct gofer_session *session, uint3
 					    : (uint32_t)DEFAULT_FOLLOW;
 	m->read_only = o->read_only;
 	m->caching = o->interop != GOFER_INTEROP_SHARED;
+	m->write_back = o->interop == GOFER_INTEROP_EXCLUSIVE;
 	m->watching = o->watch && !m->caching;
 	m->watch_again = o->watch_again;
 	m->watch_names = o->watch_names;
 	if (m->caching || m->watching) {
 		r = session_cache(session, m->watching, o->cache_bytes);
 		if (r == 0 && m->caching)
-			r = session_pages(session, o->page_bytes);
+			r = session_pages(session, o);
 		if (r < 0) {
 			mount_unref(m);
 			return r;
@@ -265,9 +267,18 @@ int gofer_mount_foreign(struct gofer_namespace *ns, const char *path)
 int gofer_umount(struct gofer_namespace *ns, const char *path)
 {
 	struct mount_table *table = ns->table;
+	struct gofer_session *session;
 	struct mount *m, *at;
-	int r = 0;
+	int r;
 
+	pthread_rwlock_rdlock(&table->lock);
+	m = mount_at(table, path, strlen(path));
+	session = m && m->write_back ? m->session : NULL;
+	pthread_rwlock_unlock(&table->lock);
+	/* What cannot be written back keeps the mount. */
+	r = session && session_check(session) == 0 ? writeback_all(session) : 0;
+	if (r < 0)
+		return fail_path(r, "umount", path);
 	pthread_rwlock_rdlock(&ns->lock);
 	at = mount_ref(ns->cwd->mount);
 	pthread_rwlock_unlock(&ns->lock);

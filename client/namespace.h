@@ -42,6 +42,7 @@ struct mount {
 	uint32_t fs_id, follow;
 	bool read_only, donate;
 	bool caching;                  /* nobody else changes the tree: session->cache may answer */
+	bool write_back;               /* ... and what is written may wait in session->pages */
 	bool watching;                 /* session->watched may ... */
 	bool watch_again, watch_names; /* see struct gofer_mount_options */
 	size_t len;

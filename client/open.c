@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/content.h"
+#include "client/writeback.h"
 #include "client/recall.h"
 
 /* O_DIRECT is between the program and page caches: none of the server's. */
@@ -111,20 +112,26 @@ static int attach_pages(struct gofer_file *file, const struct found *found, bool
 	int r;
 
 	if (!s->pages || !S_ISREG(found->attr->mode) || file->access == O_PATH ||
-	    (file->fd >= 0 && file->access == O_RDONLY))
+	    (file->fd >= 0 && file->access == O_RDONLY && !file->mount->write_back &&
+	     !s->writing_back))
 		return 0;
-	r = pages_open(s->pages, found->attr, found->since, &file->pages);
-	/* The server has two files of one number: then nothing is remembered of this one. */
-	if (r == -ESTALE)
-		return 0;
+	r = pages_open(s->pages, found->attr, found->since, file->path, &file->pages);
 	if (r < 0)
 		return r;
+	file->errors = pages_errors(s->pages, file->pages);
 	if (file->fd >= 0) {
+		/* What was written here before must be there; from now on nothing waits. */
 		pages_native(s->pages, file->pages, true);
-		return 0;
+		r = writeback_file(s, file->pages);
+		if (r < 0) {
+			pages_native(s->pages, file->pages, false);
+			pages_close(s->pages, TAKE_PTR(file->pages));
+		}
+		return r;
 	}
-	file->shared = pages_handle_add(s->pages, file->pages, file->handle, file->mount->fs_id,
-					file->identity, shares);
+	file->shared =
+		pages_handle_add(s->pages, file->pages, file->handle, file->mount->fs_id,
+				 file->identity, shares, file->access != O_RDONLY && !file->append);
 	if (file->shared)
 		return 0;
 	pages_close(s->pages, TAKE_PTR(file->pages));
@@ -158,6 +165,7 @@ static int file_new(struct lookup *l, uint32_t wire, int flags, struct found *fo
 	file->append = wire & GOFER__OPEN_FLAG__OPEN_APPEND;
 	/* Who shares the tree with others keeps nothing; what is kept elsewhere in the session is right all the same. */
 	file->direct = (flags & O_DIRECT) || !l->mount->caching;
+	file->sync = flags & (O_DSYNC | O_SYNC);
 	file->access = flags & O_PATH ? O_PATH : flags & O_ACCMODE;
 	file->dev = found->attr->dev;
 	file->ino = found->attr->ino;
@@ -180,6 +188,7 @@ static int file_new(struct lookup *l, uint32_t wire, int flags, struct found *fo
 	if (found->shared) {
 		file->shared = found->shared;
 		file->pages = found->pages;
+		file->errors = pages_errors(l->mount->session->pages, file->pages);
 	} else {
 		r = attach_pages(file, found, !(wire & ~plain));
 	}
@@ -375,6 +384,14 @@ static int take_opened(struct opening *o, struct gofer_opened *ret_opened)
 			cache_native_forever(cache);
 			if (o->lookup.mount->session->pages)
 				pages_native_forever(o->lookup.mount->session->pages);
+		} else if (cache && o->lookup.mount->session->pages) {
+			pages_through_forever(o->lookup.mount->session->pages);
+		}
+		r = cache ? writeback_all(o->lookup.mount->session) : 0;
+		if (r < 0) {
+			fd_close(TAKE_FD(o->reply.fd));
+			gofer_place_unref(opened.place);
+			return r;
 		}
 		/* Writing is announced by the kernel, but not what is stored through a mapping. */
 		if (watched && (o->wire & both) == both)
@@ -444,9 +461,12 @@ static void detach_pages(struct gofer_file *file)
 	if (!file->pages || session_check(s) < 0)
 		return;
 	if (file->shared) {
-		if (file->handle)
+		if (file->handle) {
+			/* A mapping may have written after its file was closed. */
+			(void)content_close(file);
 			for (size_t n = pages_handle_put(s->pages, file->shared, close); n;)
 				gofer_handle_close(s, close[--n]);
+		}
 		file->handle = 0;
 	} else {
 		pages_native(s->pages, file->pages, false);
@@ -478,9 +498,15 @@ void file_unref(struct gofer_file *file)
 
 int gofer_close(struct gofer_file *file)
 {
-	if (file)
-		file_unref(file);
-	return 0;
+	int r;
+
+	if (!file)
+		return 0;
+	r = content_close(file);
+	if (r < 0)
+		(void)fail_path(r, "write back", file->path);
+	file_unref(file);
+	return r;
 }
 
 int gofer_fileno(struct gofer_file *file)

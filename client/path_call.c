@@ -489,7 +489,9 @@ int path_call(struct path_call *c, struct gofer_reply *ret_reply)
 			continue;
 		if (r != ROUND_SEND)
 			return unsent(r, ret_reply);
-		content_guard_begin(&guard, c, rpc);
+		r = content_guard_begin(&guard, c, rpc);
+		if (r < 0)
+			return r;
 		recall_begin(&op, c, rpc);
 		r = session_call(c->session, &request, c->sink, &reply);
 		content_guard_end(&guard, c, rpc, r, recall_nothing_done(c, rpc, r), &reply);

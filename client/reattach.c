@@ -211,6 +211,8 @@ int session_bury_doomed(struct gofer_session *s)
 {
 	int n = 0;
 
+	if (callbacks_held())
+		return 0; /* with the next gofer_session_process() */
 	for (uint32_t i = 0; s->again && i < s->n_slots && s->again->doomed; i++) {
 		struct slot *slot = &s->slots[i];
 		gofer_callback callback = slot->callback;

@@ -74,8 +74,52 @@ void pass_leadership(struct gofer_session *s)
 		}
 }
 
+/* Callbacks that are due in this thread, which holds what they might need. */
+struct held {
+	struct held *next;
+	struct batch batch;
+};
+static _Thread_local unsigned holding;
+static _Thread_local struct held *first_held, **last_held = NULL;
+
+void callbacks_hold(void)
+{
+	if (holding++ == 0)
+		last_held = &first_held;
+}
+
+bool callbacks_held(void)
+{
+	return holding;
+}
+
+void callbacks_release(void)
+{
+	if (--holding)
+		return;
+	while (first_held) {
+		struct held *h = first_held;
+
+		first_held = h->next;
+		(void)batch_run(&h->batch);
+		free(h);
+	}
+}
+
 int batch_run(struct batch *batch)
 {
+	if (holding && batch->n) {
+		struct held *h = malloc(sizeof(*h));
+
+		/* Without memory they are run now, as if nothing was held. */
+		if (h) {
+			*h = (struct held){ .batch = *batch };
+			*last_held = h;
+			last_held = &h->next;
+			batch->n = 0;
+			return 0;
+		}
+	}
 	int n = (int)batch->n;
 
 	for (size_t i = 0; i < batch->n; i++) {
@@ -177,6 +221,58 @@ static const char *receive_frames(struct gofer_session *s, size_t size, struct p
 	return in->fd >= 0 ? "a descriptor that belongs to no reply" : NULL;
 }
 
+/* With the lock: a packet that is in rx. */
+static void received(struct gofer_session *s, ssize_t n, struct packet_in *in, struct batch *batch)
+{
+	const char *violation;
+
+	s->stats.bytes_in += n;
+	s->stats.descriptors_in += in->fd >= 0;
+	violation = receive_frames(s, n, in, batch);
+	fd_close(in->fd);
+	if (violation)
+		session_kill(s, -EPROTO, violation);
+	if (batch->n)
+		wake_any(s);
+}
+
+/* With the lock: nothing more comes; n: as it was said. */
+static void ended(struct gofer_session *s, ssize_t n)
+{
+	if (n == -EMSGSIZE)
+		session_kill(s, -EPROTO, "a packet larger than agreed");
+	else if (n == -EPROTO)
+		session_kill(s, -EPROTO, "a frame that breaks framing");
+	else if (n == -ECONNABORTED)
+		session_lose(s, "the connection ended inside a message");
+	else
+		session_lose(s, "the server is gone");
+}
+
+void session_look(struct gofer_session *s)
+{
+	struct batch batch = { .n = 0 };
+	struct packet_in in = { .fd = -EBADF };
+	ssize_t n = 1;
+
+	pthread_mutex_lock(&s->lock);
+	(void)session_flush_out(s);
+	/* The lock is not given up, so that no callback can become due. */
+	while (n > 0 && !s->leader && !s->n_async && !s->dead && !session_hung(s)) {
+		in = (struct packet_in){ .fd = -EBADF };
+		n = s->stream ? stream_recv(s->stream, s->rx, FRAME_MAX_PER_PACKET, MSG_DONTWAIT)
+			      : packet_recv(s->sock, s->rx, FRAME_MAX_PACKET, MSG_DONTWAIT, &in);
+		if (n > 0) {
+			received(s, n, &in, &batch);
+			continue;
+		}
+		fd_close(in.fd);
+		if (n != -EAGAIN && n != -EINTR && n != -EINPROGRESS)
+			ended(s, n);
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
 enum { SLACK_NS = 1000000 };
 
 /*
@@ -226,7 +322,6 @@ int session_receive(struct gofer_session *s, uint64_t wait_until, bool fresh, st
 	/* The socket's own timeout will do. */
 	bool patient = wait_until && (fresh || now_ns() + s->timeout <= wait_until + SLACK_NS);
 	struct packet_in in = { .fd = -EBADF };
-	const char *violation;
 	ssize_t n;
 	int r = 0;
 
@@ -242,14 +337,7 @@ int session_receive(struct gofer_session *s, uint64_t wait_until, bool fresh, st
 	pthread_mutex_lock(&s->lock);
 
 	if (n > 0) {
-		s->stats.bytes_in += n;
-		s->stats.descriptors_in += in.fd >= 0;
-		violation = receive_frames(s, n, &in, batch);
-		fd_close(in.fd);
-		if (violation)
-			session_kill(s, -EPROTO, violation);
-		if (batch->n)
-			wake_any(s);
+		received(s, n, &in, batch);
 		return 0;
 	}
 	fd_close(in.fd);
@@ -260,13 +348,6 @@ int session_receive(struct gofer_session *s, uint64_t wait_until, bool fresh, st
 		return wait_until ? -ETIMEDOUT : -EAGAIN;
 	if (n == -ETIMEDOUT)
 		return -ETIMEDOUT;
-	if (n == -EMSGSIZE)
-		session_kill(s, -EPROTO, "a packet larger than agreed");
-	else if (n == -EPROTO)
-		session_kill(s, -EPROTO, "a frame that breaks framing");
-	else if (n == -ECONNABORTED)
-		session_lose(s, "the connection ended inside a message");
-	else
-		session_lose(s, "the server is gone");
+	ended(s, n);
 	return 0;
 }

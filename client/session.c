@@ -12,6 +12,7 @@
 #include "client/mapping.h"
 #include "client/reattach.h"
 #include "client/tls_stream.h"
+#include "client/writeback.h"
 
 int session_check(struct gofer_session *s)
 {
@@ -330,6 +331,7 @@ void gofer_session_close(struct gofer_session *s)
 	if (*s->alive == 1) {
 		mapper_free(s->mapper, false);
 		s->mapper = NULL;
+		writeback_stop(s);
 		pthread_mutex_lock(&s->lock);
 		if (!s->dead && session_flush_out(s) == 0)
 			(void)session_flush_closes(s);
@@ -430,15 +432,19 @@ int session_cache(struct gofer_session *s, bool watched, uint64_t bytes)
 	return 0;
 }
 
-int session_pages(struct gofer_session *s, uint64_t bytes)
+int session_pages(struct gofer_session *s, const struct gofer_mount_options *o)
 {
+	/* Most handles are the program's. */
+	const struct pages_options options = { .bytes = o->page_bytes,
+					       .dirty_bytes = o->dirty_bytes,
+					       .dirty_ms = o->dirty_ms,
+					       .idle = s->limits.max_handles / 4 };
 	struct pages *fresh, *none = NULL;
 	int r;
 
 	if (s->pages)
 		return 0;
-	/* Most handles are the program's. */
-	r = pages_new(bytes, s->limits.max_handles / 4, &fresh);
+	r = pages_new(&options, &fresh);
 	if (r == 0 && !atomic_compare_exchange_strong(&s->pages, &none, fresh))
 		pages_free(fresh);
 	return r;
@@ -476,6 +482,8 @@ int gofer_session_get_cache_stats(struct gofer_session *s, struct gofer_cache_st
 		sum.page_evictions = st.evictions;
 		sum.ahead_used = st.ahead;
 		sum.ahead_wasted = st.wasted;
+		sum.write_backs = st.sent;
+		sum.dirty_bytes = st.dirty;
 		sum.page_bytes = st.bytes;
 		sum.page_budget = st.budget;
 	}

@@ -2,7 +2,7 @@
  * session.h - inside libgofer: one connection, its table of requests in flight, and who reads the
  * socket.
  *
- * Mental model. There is no thread of the library's own. A thread that waits for a reply is the
+ * Mental model. There is no thread of the library's own but one that sends dirty pages (writeback.c). A thread that waits for a reply is the
  * *leader* if nobody else reads the socket: it receives packets, completes whoever's requests they
  * answer, and gives the role up when its own reply came. The others *follow*: they sleep on a
  * condition variable of their own until their reply is there, their deadline passes, or the role is
@@ -20,6 +20,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "client/gofer.h"
 #include "common/packet.h"
@@ -120,6 +121,7 @@ struct slot {
 	enum slot_state state;
 	bool blind;       /* until it is answered the cache knows nothing */
 	bool blind_pages; /* ... nor the page cache */
+	bool late;        /* nobody waits for it, but it may still change something */
 	uint32_t next_free;
 };
 
@@ -160,6 +162,8 @@ struct gofer_session {
 	 * what is watched. */
 	struct cache *_Atomic cache, *_Atomic watched;
 	struct pages *_Atomic pages; /* contents, with `cache` */
+	pthread_t writeback;
+	_Atomic bool writing_back; /* that thread runs */
 	struct mapper *mapper;
 
 	uint8_t *rx; /* the leader's */
@@ -196,7 +200,7 @@ int fail_path(int error, const char *op, const char *path);
 /* Makes one of the session's caches, or raises its budget. */
 int session_cache(struct gofer_session *s, bool watched, uint64_t bytes);
 /* Makes the session's page cache, unless there is one. */
-int session_pages(struct gofer_session *s, uint64_t bytes);
+int session_pages(struct gofer_session *s, const struct gofer_mount_options *options);
 /* 0; -EOWNERDEAD in a forked child. */
 int session_check(struct gofer_session *s);
 /* With the lock. Ends the session: everything in flight is answered with `error`, later calls with
@@ -270,8 +274,14 @@ void session_send_cancel(struct gofer_session *s, uint32_t tag);
  * -EAGAIN (nothing there), -ETIMEDOUT, or the session's death.
  */
 int session_receive(struct gofer_session *s, uint64_t wait_until, bool fresh, struct batch *batch);
-/* Without the lock: runs the callbacks of the batch. Returns how many. */
+/* Without the lock: runs the callbacks of the batch, or keeps them until callbacks_release(). Returns how many. */
 int batch_run(struct batch *batch);
+/* In this thread callbacks wait until the last release. */
+void callbacks_hold(void);
+void callbacks_release(void);
+bool callbacks_held(void);
+/* Takes the replies that are there, unless somebody else reads or waits for a callback. Waits for nothing, runs no callbacks. */
+void session_look(struct gofer_session *s);
 /* With the lock: wakes those for whom something changed. */
 void wake_any(struct gofer_session *s);
 void wake_slots(struct gofer_session *s);
@@ -284,6 +294,8 @@ void slot_blind(struct gofer_session *s, struct slot *slot);
  * (not NULL unless the slot is known to be none). The slot is free then. */
 void slot_deliver(struct gofer_session *s, struct slot *slot, int result, struct gofer_reply *reply,
 		  uint64_t handle, struct batch *batch);
+/* With the lock: nobody waits for it any more; it may still be executed. */
+void slot_late(struct gofer_session *s, struct slot *slot);
 /* With the lock: a waiting call has its result. */
 void slot_answer(struct gofer_session *s, struct slot *slot, int result);
 /* With the lock: gives the leader's role to a follower if nobody has it. */
@@ -328,7 +340,7 @@ bool session_call_drop(struct gofer_session *s, struct call *call, struct waiter
 int session_fetch(struct gofer_session *s, const struct gofer_request *request, void *sink,
 		  fetch_callback callback, void *userdata);
 /* Waits until *done, which a callback sets. 0, or -errno. */
-int session_wait_fetch(struct gofer_session *s, const bool *done);
+int session_wait_fetch(struct gofer_session *s, const _Atomic bool *done);
 /* Takes what is there on the socket, unless somebody else does. True when nothing is pending any more.
  */
 bool call_look(struct gofer_session *s, struct waiter *w);

@@ -43,10 +43,12 @@ void slot_free(struct gofer_session *s, struct slot *slot)
 		cache_blind_end(s->cache);
 	if (slot->blind_pages)
 		pages_any_end_unknown(s->pages);
+	if (slot->late)
+		pages_late(s->pages, false);
 	/* Another identity by the same number, from some time since it was sent. */
 	if (slot->rpc && slot->rpc->type == RPC_TYPE_SetIdentity && s->watched)
 		cache_drop(s->watched);
-	slot->blind = slot->blind_pages = false;
+	slot->blind = slot->blind_pages = slot->late = false;
 	free(slot->copy);
 	slot->copy = NULL;
 	slot->repeat = slot->left = slot->again = false;
@@ -86,6 +88,18 @@ void slot_blind(struct gofer_session *s, struct slot *slot)
 	slot->blind_pages = s->pages;
 	if (s->pages)
 		(void)pages_any_begin(s->pages);
+}
+
+void slot_late(struct gofer_session *s, struct slot *slot)
+{
+	const uint32_t truncates = GOFER__OPEN_FLAG__OPEN_TRUNCATE;
+
+	slot_blind(s, slot);
+	if (!s->pages || slot->late ||
+	    !((slot->rpc->flags & RPC_WRITES) || (slot->expect.open & truncates)))
+		return;
+	slot->late = true;
+	pages_late(s->pages, true);
 }
 
 struct slot *slot_find(struct gofer_session *s, uint32_t tag)

@@ -7,11 +7,24 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "client/mapping.h"
+#include "client/content.h"
 
 /* ---- reading ---- */
 
-/* 1 where the file is larger than what comes in one reply. */
+enum { AGAIN = 2, TRIES = 8 };
+
+/* Whether what was read may be older than what was written here; then that is sent. */
+static int behind(struct gofer_session *s, const Gofer__Attr *attr, uint64_t since)
+{
+	int r;
+
+	if (!s->writing_back || !pages_is_behind(s->pages, attr, since))
+		return 0;
+	r = content_settle_attr(s, attr);
+	return r < 0 ? r : AGAIN;
+}
+
+/* 1 where the file is larger than what comes in one reply; AGAIN. */
 static int read_inline(struct gofer_namespace *ns, const char *path, void **ret_data,
 		       size_t *ret_size, struct stat *ret_st)
 {
@@ -26,13 +39,18 @@ static int read_inline(struct gofer_namespace *ns, const char *path, void **ret_
 			       .answer = &answer,
 			       .want = CACHE_FILE,
 			       .fd = -1 };
+	struct gofer_session *s;
 	struct gofer_reply reply;
+	uint64_t since = 0;
 	uint8_t *data;
 	int r;
 
 	r = lookup_init(&l, ns, path);
 	if (r < 0)
 		return r;
+	s = l.mount ? l.mount->session : NULL;
+	if (s && s->pages && session_check(s) == 0)
+		since = pages_clock(s->pages);
 	m.path = &where;
 	/* The server gives no more than its inline_limit, which is within what a frame holds. */
 	m.count = FRAME_MAX_DATA;
@@ -41,6 +59,18 @@ static int read_inline(struct gofer_namespace *ns, const char *path, void **ret_
 		return -EISDIR;
 	if (r < 0)
 		return r;
+	s = l.mount->session;
+	r = behind(s,
+		   answer.found == CACHE_HIT ? &answer.attr
+					     : ((Gofer__ReadFileReply *)reply.message)->attr,
+		   since);
+	if (r) {
+		if (answer.found == CACHE_HIT)
+			free(answer.data);
+		else
+			gofer_reply_free(&reply);
+		return r;
+	}
 	if (answer.found == CACHE_HIT) {
 		*ret_data = answer.data;
 		*ret_size = answer.attr.size;
@@ -110,11 +140,14 @@ static int read_large(struct gofer_namespace *ns, const char *path, void **ret_d
 int gofer_read_file(struct gofer_namespace *ns, const char *path, void **ret_data, size_t *ret_size,
 		    struct stat *ret_st)
 {
-	int r = mapping_flush_namespace(ns);
+	int r = AGAIN;
 
-	if (r == 0)
-		r = read_inline(ns, path, ret_data, ret_size, ret_st);
-	if (r == 1)
+	for (unsigned tries = 0; r == AGAIN && tries < TRIES; tries++) {
+		r = mapping_flush_namespace(ns);
+		if (r == 0)
+			r = read_inline(ns, path, ret_data, ret_size, ret_st);
+	}
+	if (r == 1 || r == AGAIN)
 		r = read_large(ns, path, ret_data, ret_size, ret_st);
 	return r < 0 ? fail_path(r, "read", path) : 0;
 }
@@ -161,7 +194,8 @@ static int write_all(struct gofer_file *file, const void *data, size_t size, int
 			return -EIO;
 		at += (size_t)n;
 	}
-	return flags & GOFER_WRITE_SYNC ? gofer_fsync(file, false) : 0;
+	/* Who closes it hears of no error any more. */
+	return flags & GOFER_WRITE_SYNC ? gofer_fsync(file, false) : content_settle(file);
 }
 
 /* Where the path leads, and a name beside it that nobody has. */

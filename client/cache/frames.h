@@ -22,6 +22,7 @@ struct page_frame {
 	uint32_t newer, older;
 	uint8_t queue, uses;
 	bool ahead; /* read before anybody asked, and not used yet */
+	bool dirty; /* the user's: not to be given up */
 };
 
 struct frames;

@@ -44,20 +44,27 @@ static void give_frames(struct pages *p, struct page_file *f, uint64_t begin, ui
 
 void pages_drop_locked(struct pages *p, struct page_file *f, uint64_t begin, uint64_t end)
 {
-	struct interval v;
+	struct interval v, keep;
 
 	pages_spoil(f, begin, end);
-	/* Without memory for two ranges where there was one: all of them. */
-	if (interval_reserve(&f->valid) < 0) {
-		begin = 0;
-		end = UINT64_MAX;
-	}
-	while (interval_next(&f->valid, begin, &v) && v.begin < end) {
+	while (begin < end && interval_next(&f->valid, begin, &v) && v.begin < end) {
 		v.begin = MAX(v.begin, begin);
 		v.end = MIN(v.end, end);
+		begin = v.end;
+		/* Not what the server has not got. */
+		if (page_file_at_risk(f, v.begin, &keep) && keep.begin < v.end) {
+			begin = keep.end;
+			v.end = keep.begin;
+		}
+		if (v.begin >= v.end)
+			continue;
+		if (interval_reserve(&f->valid) < 0) {
+			/* Two ranges where there was one take memory: without it, nothing of the file is used any more. */
+			f->natives++;
+			return;
+		}
 		invalidate(p, f, v.begin, v.end);
 		give_frames(p, f, v.begin, v.end);
-		begin = v.end;
 	}
 }
 
@@ -68,8 +75,8 @@ void pages_drop(struct pages *p, struct page_file *f, uint64_t begin, uint64_t e
 	pthread_mutex_unlock(&p->lock);
 }
 
-bool pages_put(struct pages *p, struct page_file *f, const uint8_t *from, uint64_t begin,
-	       uint64_t end, bool ahead)
+struct page_frame *pages_put(struct pages *p, struct page_file *f, const uint8_t *from,
+			     uint64_t begin, uint64_t end, bool ahead)
 {
 	struct page_frame *frame = frames_find(p->frames, f, page_of(begin));
 	bool taken = !frame;
@@ -77,11 +84,12 @@ bool pages_put(struct pages *p, struct page_file *f, const uint8_t *from, uint64
 	if (taken)
 		frame = frames_take(p->frames, f, page_of(begin));
 	if (!frame)
-		return false;
-	if (interval_reserve(&f->valid) < 0) {
+		return NULL;
+	/* Ranges cost memory, too: one for each frame is enough. */
+	if (p->ranges > frames_room(p->frames) || interval_reserve(&f->valid) < 0) {
 		if (taken)
 			frames_give(p->frames, frame);
-		return false;
+		return NULL;
 	}
 	if (taken)
 		frame->ahead = ahead;
@@ -89,10 +97,7 @@ bool pages_put(struct pages *p, struct page_file *f, const uint8_t *from, uint64
 	p->ranges -= f->valid.n;
 	interval_add(&f->valid, begin, end);
 	p->ranges += f->valid.n;
-	/* Ranges cost memory, too: one for each frame is enough. */
-	if (p->ranges > frames_room(p->frames))
-		pages_drop_locked(p, f, page_begin(begin), page_end(begin));
-	return true;
+	return frame;
 }
 
 static bool evictable(void *userdata _unused_, const struct page_frame *frame)
@@ -100,7 +105,7 @@ static bool evictable(void *userdata _unused_, const struct page_frame *frame)
 	struct page_file *f = frame->owner;
 
 	/* Taking a page out of the middle of a range needs one more. */
-	return interval_reserve(&f->valid) == 0;
+	return !frame->dirty && interval_reserve(&f->valid) == 0;
 }
 
 static void evicted(void *userdata, const struct page_frame *frame)
@@ -119,8 +124,10 @@ static void evicted(void *userdata, const struct page_frame *frame)
 
 /* ---- life ---- */
 
-int pages_new(uint64_t bytes, uint32_t idle, struct pages **ret_pages)
+int pages_new(const struct pages_options *o, struct pages **ret_pages)
 {
+	pthread_rwlockattr_t attr;
+	size_t dirty;
 	struct pages *p = calloc(1, sizeof(*p));
 	const struct frames_user user = { evictable, evicted, p };
 	int r;
@@ -129,7 +136,7 @@ int pages_new(uint64_t bytes, uint32_t idle, struct pages **ret_pages)
 		return -ENOMEM;
 	p->files_size = 64;
 	p->files = calloc(p->files_size, sizeof(struct page_file *));
-	r = p->files ? frames_new(bytes ? bytes : (uint64_t)PAGES_BYTES, FRAMES_S3FIFO, &user,
+	r = p->files ? frames_new(o->bytes ? o->bytes : (uint64_t)PAGES_BYTES, FRAMES_S3FIFO, &user,
 				  &p->frames)
 		     : -ENOMEM;
 	if (r < 0) {
@@ -138,7 +145,18 @@ int pages_new(uint64_t bytes, uint32_t idle, struct pages **ret_pages)
 		return r;
 	}
 	pthread_mutex_init(&p->lock, NULL);
-	p->idle_limit = MIN(idle, (uint32_t)PAGES_IDLE);
+	pthread_cond_init(&p->wake, NULL);
+	/* Who changes by path waits for what is being sent, not for what may be sent next. */
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&p->order, &attr);
+	pthread_rwlockattr_destroy(&attr);
+	p->quiet = true;
+	p->idle_limit = MIN(o->idle, (uint32_t)PAGES_IDLE);
+	dirty = (size_t)MIN((o->dirty_bytes + FRAME_SIZE - 1) >> FRAME_SHIFT, (uint64_t)1 << 40);
+	p->dirty_limit =
+		dirty ? MIN(dirty, frames_room(p->frames) / 2) : frames_room(p->frames) / 4;
+	p->age = (uint64_t)(o->dirty_ms ? o->dirty_ms : (uint32_t)PAGES_AGE_MS) * 1000000;
 	*ret_pages = p;
 	return 0;
 }
@@ -151,7 +169,16 @@ static void page_file_free(struct page_file *f)
 		f->handles = h->next;
 		free(h);
 	}
+	while (f->sends) {
+		struct page_send *x = f->sends;
+
+		f->sends = x->next;
+		free(x);
+	}
 	interval_deinit(&f->valid);
+	interval_deinit(&f->dirty);
+	pthread_mutex_destroy(&f->io);
+	free(f->path);
 	free(f);
 }
 
@@ -169,6 +196,7 @@ void pages_free(struct pages *p)
 	frames_free(p->frames);
 	free(p->files);
 	pthread_mutex_destroy(&p->lock);
+	pthread_rwlock_destroy(&p->order);
 	free(p);
 }
 
@@ -178,6 +206,7 @@ void pages_get_stats(struct pages *p, struct pages_stats *ret_stats)
 	*ret_stats = p->stats;
 	ret_stats->bytes = (uint64_t)frames_count(p->frames) << FRAME_SHIFT;
 	ret_stats->budget = (uint64_t)frames_room(p->frames) << FRAME_SHIFT;
+	ret_stats->dirty = (uint64_t)p->dirty_frames << FRAME_SHIFT;
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -214,21 +243,28 @@ static bool same_file(const struct page_file *f, const Gofer__Attr *attr)
 	return f->btime == attr->btime && f->btime_nsec == attr->btime_nsec;
 }
 
-/* By number. */
-static struct page_file *find(const struct pages *p, const Gofer__Attr *attr)
+struct page_file *page_file_find(const struct pages *p, const Gofer__Attr *attr)
 {
 	struct page_file *f = *chain(p, attr->dev, attr->ino);
 
-	while (f && (f->ino != attr->ino || f->dev != attr->dev))
+	while (f && (f->ino != attr->ino || f->dev != attr->dev || !same_file(f, attr)))
 		f = f->next;
 	return f;
 }
 
-struct page_file *page_file_find(const struct pages *p, const Gofer__Attr *attr)
+/* What had the number before is gone, unless somebody uses it still: that is another file, then. */
+static void forget_others(struct pages *p, const Gofer__Attr *attr)
 {
-	struct page_file *f = find(p, attr);
+	struct page_file *f = *chain(p, attr->dev, attr->ino), *next;
 
-	return f && same_file(f, attr) ? f : NULL;
+	for (; f; f = next) {
+		next = f->next;
+		if (f->ino != attr->ino || f->dev != attr->dev || same_file(f, attr) ||
+		    page_file_held(f))
+			continue;
+		page_file_doubt(p, f);
+		page_file_release(p, f);
+	}
 }
 
 static void grow(struct pages *p)
@@ -262,8 +298,13 @@ static struct page_file *page_file_new(struct pages *p, const Gofer__Attr *attr)
 		grow(p);
 	f->dev = attr->dev;
 	f->ino = attr->ino;
+	f->btime = attr->btime;
+	f->btime_nsec = attr->btime_nsec;
 	f->last_page = UINT64_MAX;
 	f->changed = p->lost_change;
+	f->quiet = true;
+	f->rest = UINT64_MAX;
+	pthread_mutex_init(&f->io, NULL);
 	at = chain(p, f->dev, f->ino);
 	f->next = *at;
 	*at = f;
@@ -275,7 +316,7 @@ void page_file_release(struct pages *p, struct page_file *f)
 {
 	struct page_file **at;
 
-	if (f->refs || f->valid.n || f->handles)
+	if (f->refs || f->valid.n || f->handles || f->listed)
 		return;
 	p->lost_change = MAX(p->lost_change, f->changed);
 	for (at = chain(p, f->dev, f->ino); *at != f;)
@@ -304,13 +345,20 @@ void pages_doubt_all(struct pages *p)
 /* Whether the server sent it after the last change that may be of this file. */
 static bool is_news(const struct pages *p, const struct page_file *f, uint64_t since)
 {
-	return !p->any && p->any_changed <= since && !f->changes && f->changed <= since;
+	return !p->any && p->any_changed <= since && !f->changes && !f->sends &&
+	       f->changed <= since;
 }
 
 static void learn(struct page_file *f, const Gofer__Attr *attr)
 {
+	struct interval risk;
+	uint64_t end = 0;
+
+	while (page_file_at_risk(f, end, &risk))
+		end = risk.end;
 	f->known = f->stamped = true;
-	f->size = attr->size;
+	f->server_size = attr->size;
+	f->size = MAX(attr->size, end);
 	f->mtime = attr->mtime;
 	f->mtime_nsec = attr->mtime_nsec;
 }
@@ -322,36 +370,35 @@ static bool unchanged(const struct page_file *f, const Gofer__Attr *attr)
 	       (!f->stamped || (f->mtime == attr->mtime && f->mtime_nsec == attr->mtime_nsec));
 }
 
-int pages_open(struct pages *p, const Gofer__Attr *attr, uint64_t since,
+int pages_open(struct pages *p, const Gofer__Attr *attr, uint64_t since, const char *path,
 	       struct page_file **ret_file)
 {
 	struct page_file *f;
 	int r = 0;
 
 	pthread_mutex_lock(&p->lock);
-	f = find(p, attr);
+	forget_others(p, attr);
+	f = page_file_find(p, attr);
 	if (!f)
 		f = page_file_new(p, attr);
 	if (!f) {
 		r = -ENOMEM;
-	} else if (f->refs || f->handles) {
-		/* The same, unless the server's file system has no idea what a file is. */
-		r = same_file(f, attr) ? 0 : -ESTALE;
-		if (r == 0 && !f->known && is_news(p, f, since))
+	} else if (page_file_held(f)) {
+		if (!f->known && is_news(p, f, since))
 			learn(f, attr);
 	} else {
-		if (!same_file(f, attr) || !unchanged(f, attr)) {
+		if (!unchanged(f, attr)) {
 			f->refs++;
 			page_file_doubt(p, f);
 			f->refs--;
 		}
-		f->btime = attr->btime;
-		f->btime_nsec = attr->btime_nsec;
 		if (is_news(p, f, since))
 			learn(f, attr);
 	}
 	if (r == 0) {
 		f->refs++;
+		if (!f->path)
+			f->path = strdup(path);
 		*ret_file = f;
 	}
 	pthread_mutex_unlock(&p->lock);
@@ -380,6 +427,12 @@ void pages_close(struct pages *p, struct page_file *f)
 	pthread_mutex_unlock(&p->lock);
 }
 
+void pages_number(const struct page_file *f, uint64_t *ret_dev, uint64_t *ret_ino)
+{
+	*ret_dev = f->dev;
+	*ret_ino = f->ino;
+}
+
 enum pages_usable pages_usable(struct pages *p, struct page_file *f)
 {
 	enum pages_usable usable;
@@ -400,6 +453,40 @@ void pages_refresh(struct pages *p, struct page_file *f, const Gofer__Attr *attr
 	pthread_mutex_unlock(&p->lock);
 }
 
+/* Whether the last change was before that. */
+static bool is_earlier(const Gofer__Attr *attr, const struct timespec *ts)
+{
+	return attr->mtime < ts->tv_sec ||
+	       (attr->mtime == ts->tv_sec && attr->mtime_nsec < (uint32_t)ts->tv_nsec);
+}
+
+bool pages_overlay(struct pages *p, Gofer__Attr *attr, uint64_t since)
+{
+	const struct page_file *f;
+	struct interval risk;
+	uint64_t end = 0;
+	bool news, ours;
+
+	pthread_mutex_lock(&p->lock);
+	f = page_file_find(p, attr);
+	while (f && page_file_at_risk(f, end, &risk))
+		end = risk.end;
+	news = f ? f->changed <= since : p->lost_change <= since;
+	/* Then the size is what this client made it, whatever the server knew when it was asked. */
+	ours = f && f->handles && f->known && f->wrote.tv_sec && !p->any && !f->resizing &&
+	       !f->natives;
+	if (end || (ours && !news && is_earlier(attr, &f->wrote))) {
+		attr->mtime = attr->ctime = f->wrote.tv_sec;
+		attr->mtime_nsec = attr->ctime_nsec = (uint32_t)f->wrote.tv_nsec;
+	}
+	if (ours)
+		attr->size = f->size;
+	else if (end && news)
+		attr->size = MAX(attr->size, end);
+	pthread_mutex_unlock(&p->lock);
+	return news || ours;
+}
+
 void pages_native(struct pages *p, struct page_file *f, bool begin)
 {
 	pthread_mutex_lock(&p->lock);
@@ -417,13 +504,20 @@ void pages_native_forever(struct pages *p)
 	pthread_mutex_unlock(&p->lock);
 }
 
+void pages_through_forever(struct pages *p)
+{
+	pthread_mutex_lock(&p->lock);
+	p->through = true;
+	pthread_mutex_unlock(&p->lock);
+}
+
 void pages_unlinked(struct pages *p, const Gofer__Attr *attr)
 {
 	struct page_file *f;
 
 	pthread_mutex_lock(&p->lock);
 	f = page_file_find(p, attr);
-	if (f && !f->refs && !f->handles) {
+	if (f && !page_file_held(f)) {
 		page_file_doubt(p, f);
 		page_file_release(p, f);
 	}

@@ -56,6 +56,9 @@ void pages_change_end(struct pages *p, struct page_file *f, struct page_change *
 	*at = x->next;
 	f->changed = ++p->clock;
 	f->resizing -= x->resizes;
+	/* With `io`, nothing is being sent; what is dirty is older than the cut. */
+	if (o->kind == PAGE_SIZE_IS)
+		page_file_cut(p, f, o->size);
 	/* What was fetched meanwhile may be from before, or from half way. */
 	pages_drop_locked(p, f, x->begin, x->end);
 	/* A change of any file that overlapped this one sees to it when it ends. */
@@ -63,12 +66,14 @@ void pages_change_end(struct pages *p, struct page_file *f, struct page_change *
 		if (x->resizes)
 			f->known = false;
 	} else if (f->known) {
-		if (o->kind == PAGE_SIZE_IS)
-			f->size = o->size;
-		else if (o->kind == PAGE_SIZE_AT_LEAST)
+		if (o->kind == PAGE_SIZE_IS) {
+			f->size = f->server_size = o->size;
+		} else if (o->kind == PAGE_SIZE_AT_LEAST) {
 			f->size = MAX(f->size, o->size);
-		else if (x->resizes)
+			f->server_size = MAX(f->server_size, o->size);
+		} else if (x->resizes) {
 			f->known = false;
+		}
 		if (f->known && o->data && !f->natives && !p->off)
 			store(p, f, o);
 	}
@@ -114,11 +119,14 @@ void pages_any_end(struct pages *p, uint64_t start, const Gofer__Attr *attr, uin
 
 	pthread_mutex_lock(&p->lock);
 	f = page_file_find(p, attr);
-	if (f && f->known && (f->refs || f->handles) && p->any == 1 && p->any_changed == start &&
+	/* Nothing is being sent; what is dirty is older than this. */
+	if (f)
+		page_file_cut(p, f, kept ? attr->size : 0);
+	if (f && f->known && page_file_held(f) && p->any == 1 && p->any_changed == start &&
 	    !f->changes && f->changed < start) {
 		f->stamped = false;
 		pages_drop_locked(p, f, MIN(MIN(kept, f->size), attr->size), UINT64_MAX);
-		f->size = attr->size;
+		f->size = f->server_size = attr->size;
 	} else if (f) {
 		/* Also where nothing holds the number, so that it may be another file's by now. */
 		page_file_doubt(p, f);

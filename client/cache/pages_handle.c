@@ -63,7 +63,7 @@ struct page_handle *pages_handle_get(struct pages *p, struct page_file *f, uint3
 }
 
 struct page_handle *pages_handle_add(struct pages *p, struct page_file *f, uint64_t handle,
-				     uint32_t fs_id, uint32_t identity, bool shares)
+				     uint32_t fs_id, uint32_t identity, bool shares, bool writes)
 {
 	struct page_handle *h = malloc(sizeof(*h));
 
@@ -76,6 +76,7 @@ struct page_handle *pages_handle_add(struct pages *p, struct page_file *f, uint6
 				   .fs_id = fs_id,
 				   .identity = identity,
 				   .shares = shares,
+				   .writes = writes,
 				   .users = 1 };
 	f->handles = h;
 	pthread_mutex_unlock(&p->lock);
@@ -95,7 +96,7 @@ size_t pages_handle_put(struct pages *p, struct page_handle *h, uint64_t ret_clo
 	if (--h->users == 0) {
 		if (h->shares)
 			idle_enter(p, h);
-		else
+		else if (!h->writes || !h->file->listed)
 			ret_close[n++] = take_away(p, h);
 		if (p->n_idle > p->idle_limit) {
 			struct page_handle *oldest = p->oldest_idle;
@@ -106,6 +107,30 @@ size_t pages_handle_put(struct pages *p, struct page_handle *h, uint64_t ret_clo
 	}
 	pthread_mutex_unlock(&p->lock);
 	return n;
+}
+
+size_t pages_writers(struct pages *p, struct page_file *f)
+{
+	size_t n = 0;
+
+	pthread_mutex_lock(&p->lock);
+	for (const struct page_handle *h = f->handles; h; h = h->next)
+		n += h->writes && h->users;
+	pthread_mutex_unlock(&p->lock);
+	return n;
+}
+
+uint64_t pages_handle_done(struct pages *p, struct page_file *f)
+{
+	struct page_handle *h;
+	uint64_t handle;
+
+	pthread_mutex_lock(&p->lock);
+	for (h = f->listed ? NULL : f->handles; h && (!h->writes || h->users);)
+		h = h->next;
+	handle = h ? take_away(p, h) : 0;
+	pthread_mutex_unlock(&p->lock);
+	return handle;
 }
 
 uint64_t pages_handle_idle(struct pages *p, const Gofer__Attr *attr)

@@ -35,33 +35,45 @@ static struct page_fetch *under_way(const struct page_file *f, uint64_t at)
 	return x;
 }
 
-size_t pages_read(struct pages *p, struct page_file *f, void *buf, size_t size, uint64_t offset,
-		  bool once, struct interval *ret_miss, struct page_fetch **ret_fetch)
+ssize_t pages_read(struct pages *p, struct page_file *f, void *buf, size_t size, uint64_t offset,
+		   bool once, struct interval *ret_miss, struct page_fetch **ret_fetch)
 {
 	uint64_t at = offset, end;
-	struct interval v;
 
 	*ret_miss = (struct interval){ 0, 0 };
 	*ret_fetch = NULL;
 	pthread_mutex_lock(&p->lock);
+	if (!f->known) {
+		pthread_mutex_unlock(&p->lock);
+		return -ESTALE;
+	}
 	end = MAX(MIN(offset + size, f->size), offset);
-	if (at < end && interval_next(&f->valid, at, &v) && v.begin <= at) {
-		copy_out(p, f, buf, at, MIN(v.end, end), once);
-		at = MIN(v.end, end);
+	while (at < end) {
+		struct interval v = { end, end };
+		uint8_t *to = (uint8_t *)buf + (at - offset);
+		uint64_t stop;
+
+		(void)interval_next(&f->valid, at, &v);
+		stop = MIN(v.begin <= at ? v.end : v.begin, end);
+		if (v.begin <= at) {
+			copy_out(p, f, to, at, stop, once);
+		} else if (at >= f->server_size) {
+			memset(to, 0, stop - at); /* a hole that the server does not have yet */
+		} else {
+			*ret_miss = (struct interval){ at, MIN(stop, f->server_size) };
+			*ret_fetch = under_way(f, at);
+			if (*ret_fetch)
+				(*ret_fetch)->refs++;
+			break;
+		}
+		at = stop;
 	}
-	if (at < end) {
-		*ret_miss = (struct interval){ at, end };
-		if (interval_next(&f->valid, at, &v))
-			ret_miss->end = MIN(end, v.begin);
-		*ret_fetch = under_way(f, at);
-		if (*ret_fetch)
-			(*ret_fetch)->refs++;
+	if (at < end)
 		p->stats.misses++;
-	} else {
+	else
 		p->stats.hits++;
-	}
 	pthread_mutex_unlock(&p->lock);
-	return at - offset;
+	return (ssize_t)(at - offset);
 }
 
 /* ---- in ---- */
@@ -72,7 +84,7 @@ bool pages_missing(struct pages *p, struct page_file *f, uint64_t begin, uint64_
 	bool missing;
 
 	pthread_mutex_lock(&p->lock);
-	end = MIN(end, f->size);
+	end = MIN(end, f->server_size);
 	while (begin < end) {
 		const struct page_fetch *x = under_way(f, begin);
 		struct interval v;
@@ -89,7 +101,7 @@ bool pages_missing(struct pages *p, struct page_file *f, uint64_t begin, uint64_
 		struct interval v;
 
 		begin = page_begin(begin);
-		end = MIN(end > INT64_MAX - FRAME_SIZE ? end : page_end(end - 1), f->size);
+		end = MIN(end > INT64_MAX - FRAME_SIZE ? end : page_end(end - 1), f->server_size);
 		for (const struct page_fetch *x = f->fetches; x; x = x->next)
 			if (!x->spoiled && x->begin > begin)
 				end = MIN(end, x->begin);
@@ -130,7 +142,7 @@ struct page_fetch *pages_fetch(struct pages *p, struct page_file *f, struct page
 /* Takes in what is not valid yet, as far as there is room. */
 static void fill(struct pages *p, struct page_file *f, const struct page_fetch *x)
 {
-	uint64_t at = x->begin, end = MIN(x->begin + x->len, f->size);
+	uint64_t at = x->begin, end = MIN(x->begin + x->len, f->server_size);
 
 	while (at < end) {
 		uint64_t stop = MIN(page_end(at), end);
@@ -162,7 +174,7 @@ void pages_fetched(struct pages *p, struct page_fetch *x, int result, size_t len
 	x->len = len;
 	/* A change of any file that overlaps drops what it may have made wrong when it ends. */
 	if (result == 0 && !x->spoiled && f->known && !f->natives && !p->off) {
-		if (x->begin + len < x->end && x->begin + len < f->size)
+		if (x->begin + len < x->end && x->begin + len < f->server_size)
 			page_file_doubt(p, f); /* the server has less than it said */
 		else
 			fill(p, f, x);

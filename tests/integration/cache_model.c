@@ -462,6 +462,9 @@ static void run(const char *host, bool donate, enum gofer_interop interop, uint6
 		if (random_below(&m.seed, 3) == 0) {
 			m.changes++;
 			change(&m, &m.seed, false);
+			/* What is written and waits is nobody else's to see. */
+			if (gofer_session_sync(m.session) < 0)
+				die("%s", gofer_message());
 			ask_files(&m);
 		}
 		ask(&m, &m.seed);

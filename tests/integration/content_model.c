@@ -6,8 +6,8 @@
  * HOSTDIR is served as filesystem "t", with descriptors for who wants them. A few names and a few open files at a time:
  * reads, writes, truncations, holes, copies, advice; names that are linked, renamed over each other, removed and made again; by
  * handle, by path, by requests of the program's own, through a mount that shares the tree with others, and through one
- * with descriptors. Every byte that is read must be the one that the model has, and so must the host's at any
- * time. Where the tree is shared, a second client and the host itself change it, too.
+ * with descriptors. Every byte that is read must be the one that the model has, and so must the host's once
+ * all is sent. Where the tree is shared, a second client and the host itself change it, too.
  */
 #include "tests/integration/raw.h"
 
@@ -504,15 +504,18 @@ static void do_raw(struct model *m, unsigned name)
 	store(m->names[name], m->buf, size, offset);
 }
 
-/* The host's file is the model's, at any time; where the tree is shared, the host changes it. */
+/* The host's file is the model's, once all is sent; where the tree is shared, the host changes it. */
 static void do_host(struct model *m, unsigned name)
 {
 	struct content *c = m->names[name];
+	int synced = gofer_session_sync(m->session);
 	_cleanup_fd_ int fd = open(host_of(m, name), O_RDWR | O_CLOEXEC);
 	size_t size, offset;
 	ssize_t n;
 
 	note(m, "the host's n%u", name);
+	expect(m, synced, 0);
+	expect(m, gofer_at_risk(m->session, NULL, NULL), 0);
 	expect(m, fd < 0 ? -errno : 0, c ? 0 : -ENOENT);
 	if (!c)
 		return;
@@ -605,7 +608,8 @@ static void mount_at(struct gofer_namespace *ns, struct gofer_session *s, const 
 {
 	const struct gofer_mount_options o = { .interop = interop,
 					       .no_donate = !donate,
-					       .page_bytes = bytes };
+					       .page_bytes = bytes,
+					       .dirty_ms = bytes ? 1 : 0 };
 
 	if (gofer_mount(ns, s, filesystem_id(s, "t"), path, &o) < 0)
 		die("%s", gofer_message());

@@ -268,6 +268,7 @@ static void check_all(struct world *w)
 	ssize_t n;
 	int fd;
 
+	expect("sync", gofer_session_sync(w->session), 0);
 	snprintf(host, sizeof(host), "%s/all", w->host);
 	fd = open(host, O_RDONLY | O_CLOEXEC);
 	n = read(fd, there, sizeof(there));
@@ -372,9 +373,9 @@ static void round_of(struct world *w, struct thread *threads)
 static void run(const char *host, const char *mode, enum gofer_interop interop, uint64_t seed,
 		uint64_t operations)
 {
-	const struct gofer_mount_options o = { .interop = interop,
-					       .no_donate = true,
-					       .page_bytes = 1 };
+	const struct gofer_mount_options o = {
+		.interop = interop, .no_donate = true, .page_bytes = 1, .dirty_ms = 3
+	};
 	const struct gofer_mount_options shared = { .no_donate = true };
 	struct world *w = calloc(1, sizeof(*w));
 	struct thread *threads = calloc(N_THREADS, sizeof(*threads));
