@@ -378,12 +378,14 @@ static void print_stats(struct cli *c)
 				  "budget", (json_int_t)cache.budget));
 	if (cache.page_budget)
 		json_object_set_new(json_object_get(all, "cache"), "pages",
-				    json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "hits",
+				    json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "hits",
 					      (json_int_t)cache.page_hits, "misses",
 					      (json_int_t)cache.page_misses, "evictions",
 					      (json_int_t)cache.page_evictions, "ahead_used",
 					      (json_int_t)cache.ahead_used, "ahead_wasted",
-					      (json_int_t)cache.ahead_wasted, "bytes",
+					      (json_int_t)cache.ahead_wasted, "write_backs",
+					      (json_int_t)cache.write_backs, "dirty_bytes",
+					      (json_int_t)cache.dirty_bytes, "bytes",
 					      (json_int_t)cache.page_bytes, "budget",
 					      (json_int_t)cache.page_budget));
 	/* In one write: others print to the same terminal. */

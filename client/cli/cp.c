@@ -181,7 +181,10 @@ static int copy_file(struct copy *copy, const char *source, const char *dest, co
 	}
 	r = copy_contents(in, out, st);
 	gofer_close(in);
-	gofer_close(out);
+	if (r < 0)
+		gofer_close(out);
+	else
+		r = gofer_close(out);
 	if (r < 0)
 		failed(copy, r, "copy to", copy->to, dest);
 	return r;
