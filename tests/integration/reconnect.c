@@ -574,10 +574,11 @@ static void submit_all(struct gofer_session *s, uint32_t fs, bool makes, unsigne
 		Gofer__StatRequest st = GOFER__STAT_REQUEST__INIT;
 		Gofer__Path p = GOFER__PATH__INIT;
 		struct gofer_request q = { .fd = -1 };
-		char name[32];
+		char name[32] = "";
 		int r;
 
-		snprintf(name, sizeof(name), makes ? "made-%u" : "", i);
+		if (makes)
+			snprintf(name, sizeof(name), "made-%u", i);
 		set_path(&p, fs, name);
 		mk.path = st.path = &p;
 		mk.mode = 0755;
