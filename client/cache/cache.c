@@ -17,7 +17,7 @@ struct cache *cache_new(bool watched)
 		return NULL;
 	pthread_mutex_init(&c->lock, NULL);
 	c->watched = watched;
-	c->queue = -EBADF;
+	c->queue = c->ready = -EBADF;
 	c->clock = c->looks = 1;
 	return c;
 }

@@ -80,6 +80,7 @@ struct cache {
 	pthread_mutex_t lock;
 	bool watched; /* others change the tree: nothing holds without a watch */
 	int queue;    /* inotify's, or -EBADF */
+	int ready;    /* an epoll of it, or -EBADF */
 	struct watch **watches;
 	size_t n_watches, watches_size;
 	uint32_t *gone; /* watches that the server may drop */

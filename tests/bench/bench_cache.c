@@ -12,7 +12,7 @@
  * are to what stands beside it in the same run.
  *
  *     bench_cache [-r ROUNDS] [-size MIB] [-what data|small|names|many] HOSTDIR      served as "t" with donate=never
- *     bench_cache -loop read|stat|watched|access|absent|link -n N HOSTDIR            N warm calls and nothing else: for strace, perf
+ *     bench_cache -loop cold|sequence|read|stat|watched|access|absent|link -n N HOSTDIR            N warm calls and nothing else: for strace, perf
  */
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -72,7 +72,8 @@ static void bare_serve(int sock)
 			(void)!send(sock, &st, n < 0 ? 1 : sizeof(st), MSG_NOSIGNAL);
 			continue;
 		}
-		if (fd < 0 || strcmp(name, q.name)) {
+		/* It may be another file by now. */
+		if (fd < 0 || strcmp(name, q.name) || !q.offset) {
 			fd_close(fd);
 			fd = openat(b.root, q.name, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
 			memcpy(name, q.name, sizeof(name));
@@ -517,6 +518,12 @@ static void many(void)
 
 /* ---- nothing but warm calls ---- */
 
+static void read_cold(void)
+{
+	begin_cold(EXCLUSIVE);
+	read_all(EXCLUSIVE);
+}
+
 static int loop(const char *what, uint64_t n)
 {
 	enum how how = strcmp(what, "watched") == 0 ? WATCHED : EXCLUSIVE;
@@ -524,9 +531,16 @@ static int loop(const char *what, uint64_t n)
 	char buf[64];
 
 	connect_as(how, 0);
-	begin_random(how);
+	if (strcmp(what, "cold") == 0)
+		make_file("large", b.size);
+	else
+		begin_random(how);
 	for (uint64_t i = 0; i < n + 10; i++) {
-		if (strcmp(what, "read") == 0)
+		if (strcmp(what, "cold") == 0)
+			read_cold();
+		else if (strcmp(what, "sequence") == 0)
+			file_read(&open_file, b.block, BLOCK, i * BLOCK % (SMALL_MIB * mib));
+		else if (strcmp(what, "read") == 0)
 			file_read(&open_file, b.block, SMALL,
 				  (uint64_t)random_below(&b.seed, SMALL_MIB * 256) * SMALL);
 		else if (strcmp(what, "access") == 0)
