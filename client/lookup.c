@@ -136,6 +136,12 @@ static int settle_synthetic(struct lookup *l)
 	return set_pos(l, c.path, c.len) < 0 ? -ENAMETOOLONG : LOOKUP_SYNTHETIC;
 }
 
+/* Whether the text can neither enter nor leave a mount. */
+static bool stays_inside(const struct lookup *l)
+{
+	return !l->crossings && (l->len < 2 || l->path[0] != '.');
+}
+
 /* With the table's lock. 0: the text stays in the mount as far as can be told; 1: something was entered or
  * left, settle again. */
 static int settle_mount(struct lookup *l)
@@ -145,7 +151,7 @@ static int settle_mount(struct lookup *l)
 	size_t at = 0, begin, end;
 	struct cursor c;
 
-	if (!l->crossings && (l->len < 2 || l->path[0] != '.'))
+	if (stays_inside(l))
 		return 0;
 	cursor_set(&c, l->pos, l->pos_len);
 	while (path_next(l->path, l->len, &at, &begin, &end)) {
@@ -239,6 +245,10 @@ int lookup_settle(struct lookup *l)
 {
 	int r;
 
+	if (l->settled) {
+		l->settled = false;
+		return 0;
+	}
 	pthread_rwlock_rdlock(&l->ns->table->lock);
 	r = settle_locked(l);
 	pthread_rwlock_unlock(&l->ns->table->lock);
@@ -278,7 +288,7 @@ int lookup_init_at(struct lookup *l, struct gofer_namespace *ns, struct gofer_pl
 	l->mount = NULL;
 	l->base = NULL;
 	l->links = 0;
-	l->missing = l->crossings = l->fresh = false;
+	l->missing = l->crossings = l->fresh = l->settled = false;
 	l->len = l->pos_len = 0;
 	if (len == 0)
 		return -ENOENT;
@@ -290,6 +300,8 @@ int lookup_init_at(struct lookup *l, struct gofer_namespace *ns, struct gofer_pl
 		pthread_rwlock_rdlock(&ns->table->lock);
 		drop(l, 0);
 		r = go_to(l, "/", 1);
+		/* Most are: then once with the lock is enough. */
+		l->settled = r == 0 && l->mount && l->mount->session && stays_inside(l);
 		pthread_rwlock_unlock(&ns->table->lock);
 		return r;
 	}

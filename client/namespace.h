@@ -93,6 +93,7 @@ struct lookup {
 	struct gofer_place *base; /* where it is not the mount's root */
 	bool crossings;           /* other mounts lie below this one */
 	bool fresh;               /* nothing from the cache */
+	bool settled;             /* by lookup_init() already */
 	bool missing; /* with -ENOENT: a last name in a synthetic directory, so that creating it is
 			 EROFS */
 	unsigned links;

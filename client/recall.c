@@ -262,9 +262,10 @@ int recall(struct lookup *l, size_t len, bool nofollow, enum cache_want want, un
 	path = path_of(l, len, nofollow);
 	if (l->base && (!watching || !path_from_base(l, len, text, &path, &shift)))
 		return CACHE_MISS;
-	if (watching && !l->base && has_dots(path.text, path.len) && undot(l, cache, &path))
-		return CACHE_LINK;
 	r = (int)cache_find(cache, &path, want, mode, answer);
+	if (r == CACHE_MISS && watching && !l->base && has_dots(path.text, path.len) &&
+	    undot(l, cache, &path))
+		return CACHE_LINK;
 	if (r == CACHE_MISS && watching && want != CACHE_LINKS && want != CACHE_FILE &&
 	    !(want == CACHE_ATTR && path.names))
 		r = ask_watch(l, &path, want, mode, false, answer);

@@ -21,9 +21,33 @@ int path_validate_name(const void *bytes, size_t len);
  * The next component of text[*at..len): skips slashes, sets begin and end, moves *at to end. False
  * at the end of the text.
  */
-bool path_next(const char *text, size_t len, size_t *at, size_t *ret_begin, size_t *ret_end);
-bool path_is_dot(const char *name, size_t len);
-bool path_is_dotdot(const char *name, size_t len);
+static inline bool path_next(const char *text, size_t len, size_t *at, size_t *ret_begin,
+			     size_t *ret_end)
+{
+	size_t begin = *at, end;
+
+	while (begin < len && text[begin] == '/')
+		begin++;
+	if (begin >= len)
+		return false;
+	end = begin;
+	while (end < len && text[end] != '/')
+		end++;
+	*ret_begin = begin;
+	*ret_end = *at = end;
+	return true;
+}
+
+static inline bool path_is_dot(const char *name, size_t len)
+{
+	return len == 1 && name[0] == '.';
+}
+
+static inline bool path_is_dotdot(const char *name, size_t len)
+{
+	return len == 2 && name[0] == '.' && name[1] == '.';
+}
+
 /* Whether any component is "..". */
 bool path_has_dotdot(const char *text, size_t len);
 /*

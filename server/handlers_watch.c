@@ -88,7 +88,7 @@ static int walk(struct watched *w, const ProtobufCBinaryData *path)
 	struct fs *fs = request_fs(w->request);
 	_cleanup_node_ struct fs_node node = FS_NODE_NULL;
 	const struct fs_node root = FS_ROOT_NODE(fs), *at = &root;
-	size_t pos = 0, begin, end, next_begin, next_end;
+	size_t pos = 0, begin, end, next_begin = 0, next_end = 0;
 	bool more = path_next(text, path->len, &pos, &begin, &end);
 
 	cover(w, at);

@@ -11,23 +11,6 @@
 
 #include "common/path.h"
 
-static uint32_t hash_name(const struct node *parent, const char *name, size_t len)
-{
-	uint64_t h = parent->serial * UINT64_C(0x9e3779b97f4a7c15) ^ len;
-	uint64_t word;
-
-	for (; len >= sizeof(word); name += sizeof(word), len -= sizeof(word)) {
-		memcpy(&word, name, sizeof(word));
-		h = (h ^ word) * UINT64_C(0xff51afd7ed558ccd);
-		h ^= h >> 32;
-	}
-	word = 0;
-	for (size_t i = 0; i < len; i++)
-		word |= (uint64_t)(uint8_t)name[i] << 8 * i;
-	h = (h ^ word) * UINT64_C(0xff51afd7ed558ccd);
-	return (uint32_t)(h >> 32);
-}
-
 static size_t node_bytes(const struct node *n)
 {
 	return heap_bytes(sizeof(*n) + n->room + 1u) +
@@ -73,17 +56,6 @@ static void table_remove(struct cache *c, struct node *n)
 	while (*at != n)
 		at = &(*at)->next;
 	*at = n->next;
-}
-
-struct node *node_child(struct cache *c, const struct node *parent, const char *name, size_t len)
-{
-	uint32_t hash = hash_name(parent, name, len);
-	struct node *n = c->nodes[hash & (c->nodes_size - 1)];
-
-	while (n && (n->hash != hash || n->parent != parent || n->name_len != len ||
-		     memcmp(n->name, name, len) != 0))
-		n = n->next;
-	return n;
 }
 
 /* ---- where it hangs ---- */
@@ -142,7 +114,7 @@ struct node *node_new(struct cache *c, struct node *parent, const char *name, si
 	n->serial = ++c->serials;
 	n->used_at = c->looks;
 	if (parent) {
-		n->hash = hash_name(parent, name, len);
+		n->hash = node_hash(parent, name, len);
 		attach(n, parent);
 		table_add(c, n);
 	}
@@ -240,7 +212,7 @@ int node_move(struct cache *c, struct node *n, struct node *parent, const char *
 	n->name = copy;
 	n->name_len = (uint8_t)len;
 	c->bytes += node_bytes(n);
-	n->hash = hash_name(parent, name, len);
+	n->hash = node_hash(parent, name, len);
 	attach(n, parent);
 	table_add(c, n);
 	return 0;

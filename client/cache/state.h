@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include <string.h>
 #include <sys/stat.h>
 
 #include "client/cache/cache.h"
@@ -135,9 +136,60 @@ void cache_drop_locked(struct cache *c);
 bool op_may_learn(const struct cache_op *op);
 bool op_may_learn_file(const struct cache_op *op);
 
+/* ---- children by name: for each component of each path, so without a call ---- */
+
+static inline uint32_t node_hash(const struct node *parent, const char *name, size_t len)
+{
+	uint64_t h = parent->serial * UINT64_C(0x9e3779b97f4a7c15) ^ len;
+	uint64_t word;
+
+	for (; len >= sizeof(word); name += sizeof(word), len -= sizeof(word)) {
+		memcpy(&word, name, sizeof(word));
+		h = (h ^ word) * UINT64_C(0xff51afd7ed558ccd);
+		h ^= h >> 32;
+	}
+	word = 0;
+	for (size_t i = 0; i < len; i++)
+		word |= (uint64_t)(uint8_t)name[i] << 8 * i;
+	h = (h ^ word) * UINT64_C(0xff51afd7ed558ccd);
+	return (uint32_t)(h >> 32);
+}
+
+static inline bool same_name(const char *a, const char *b, size_t len)
+{
+	uint64_t x[2], y[2];
+
+	if (len > 2 * sizeof(x[0]))
+		return memcmp(a, b, len) == 0;
+	if (len < sizeof(x[0])) {
+		size_t i = 0;
+
+		while (i < len && a[i] == b[i])
+			i++;
+		return i == len;
+	}
+	/* The first bytes and the last, which may be some of the same. */
+	memcpy(&x[0], a, sizeof(x[0]));
+	memcpy(&y[0], b, sizeof(y[0]));
+	memcpy(&x[1], a + len - sizeof(x[1]), sizeof(x[1]));
+	memcpy(&y[1], b + len - sizeof(y[1]), sizeof(y[1]));
+	return x[0] == y[0] && x[1] == y[1];
+}
+
+static inline struct node *node_child(const struct cache *c, const struct node *parent,
+				      const char *name, size_t len)
+{
+	uint32_t hash = node_hash(parent, name, len);
+	struct node *n = c->nodes[hash & (c->nodes_size - 1)];
+
+	while (n && (n->hash != hash || n->parent != parent || n->name_len != len ||
+		     !same_name(n->name, name, len)))
+		n = n->next;
+	return n;
+}
+
 /* ---- node.c ---- */
 struct node *node_new(struct cache *c, struct node *parent, const char *name, size_t len);
-struct node *node_child(struct cache *c, const struct node *parent, const char *name, size_t len);
 /* To the front of the queue of eviction. */
 void node_turn(struct cache *c, struct node *n);
 /* Forgets the node and all below it, or only what is below. */
