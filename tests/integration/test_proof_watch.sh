@@ -6,7 +6,7 @@ prog=$BUILD/tests/integration/cache_histories
 [ -x "$prog" ] || fail "$prog is not built"
 n=${GOFER_TEST_HISTORIES:-200}
 # One of the changes is a mount.
-trap 's=$?; umount -l "$T/vol/d1/d2" 2>/dev/null; (exit $s); cleanup' EXIT
+trap 'status=$?; umount -l "$T/vol/d1/d2" 2>/dev/null; (exit $status); cleanup' EXIT
 
 histories() { # arguments of the program; of the server after --
 	local args=()

@@ -52,7 +52,7 @@ mkdir "$T/vol/tree" && for i in {1..300}; do seq "$i" >"$T/vol/tree/$i"; done
 "$prog" "$T/vol" "$T/cutter" relay <"$T/go" >"$T/says" &
 relay=$!
 exec 6>"$T/go" 5<"$T/says"
-tell() { echo "$*" >&6; read -r said <&5 && [ "$said" = done ] || fail "the relay: $said"; }
+tell() { echo "$*" >&6; read -r said <&5 && [ "$said" = "done" ] || fail "the relay: $said"; }
 export GOFER_SERVER=unix-stream:$T/cutter
 mkfifo "$T/stderr"
 # The line that says so comes after a second; only then is anybody let through again.
