@@ -18,15 +18,6 @@
 
 enum { AHEAD = 16 };
 
-void attachment_deinit(struct attachment *a)
-{
-	helper_end(&a->helper, a->sock);
-	a->sock = -EBADF;
-	a->stream = stream_free(a->stream);
-	free(a->buf);
-	a->buf = NULL;
-}
-
 static int send_whole(struct attachment *a, const struct iovec iov[2])
 {
 	int r;
@@ -62,6 +53,24 @@ static int ask_message(struct attachment *a, uint16_t type, uint32_t tag, const 
 		return -ENOMEM;
 	n = codec_pack(m, body, size);
 	return n < 0 ? (int)n : ask(a, type, tag, body, (size_t)n);
+}
+
+void attachment_deinit(struct attachment *a)
+{
+	Gofer__LeaveRequest leave = GOFER__LEAVE_REQUEST__INIT;
+
+	/* A session that is not used is not to be kept. */
+	if (a->sock >= 0 && a->has_token && !a->resumed) {
+		a->deadline = 0;
+		(void)ask_message(a, RPC_TYPE_Leave, 0, &leave.base);
+	}
+	free(a->replays);
+	a->replays = NULL;
+	helper_end(&a->helper, a->sock);
+	a->sock = -EBADF;
+	a->stream = stream_free(a->stream);
+	free(a->buf);
+	a->buf = NULL;
 }
 
 /* The next answer: 0 with a reply (the caller's), or the server's error; *ret_tag in both cases. -ENOTCONN where there is none. */
@@ -129,25 +138,71 @@ static const char *compare(const struct gofer_session *s, const Gofer__HelloRepl
 	return NULL;
 }
 
+/* One frame more, as it is. */
+static int take_replay(struct attachment *a, size_t *size)
+{
+	ssize_t n;
+
+	do
+		n = stream_recv(a->stream, a->buf, 1, 0);
+	while (n == -EINPROGRESS || n == -EINTR);
+	if (n <= 0)
+		return n == -EPROTO ? -EPROTO : -ENOTCONN;
+	if (a->replays_len + (size_t)n > *size) {
+		size_t larger = 2 * (*size + (size_t)n);
+		uint8_t *grown = realloc(a->replays, larger);
+
+		if (!grown)
+			return -ENOMEM;
+		a->replays = grown;
+		*size = larger;
+	}
+	memcpy(a->replays + a->replays_len, a->buf, (size_t)n);
+	a->replays_len += (size_t)n;
+	return 0;
+}
+
+static int take_replays(struct attachment *a, uint32_t n)
+{
+	size_t size = 0;
+	int r = 0;
+
+	while (n-- && r == 0)
+		r = take_replay(a, &size);
+	return r;
+}
+
 static int hello(struct gofer_session *s, struct attachment *a, bool *ret_final)
 {
+	char *features[] = { (char *)FEATURE_RESUME };
 	Gofer__HelloRequest m = GOFER__HELLO_REQUEST__INIT;
+	const Gofer__HelloReply *got;
 	struct gofer_reply reply;
 	const char *why;
 	uint32_t tag;
 	int r;
 
 	m.version = 1;
+	m.features = features;
+	m.n_features = 1;
+	if (s->again->has_token)
+		m.resume = (ProtobufCBinaryData){ .data = s->again->token, .len = RPC_TOKEN_SIZE };
 	m.client = (char *)(s->again->options.client ? s->again->options.client : "libgofer");
 	r = ask_message(a, RPC_TYPE_Hello, 0, &m.base);
 	if (r == 0)
 		r = answer(a, RPC_TYPE_Hello, &tag, &reply);
 	if (r < 0)
 		return fail_words(r, "%s does not answer", s->server);
-	why = compare(s, (const Gofer__HelloReply *)reply.message);
+	got = (const Gofer__HelloReply *)reply.message;
+	why = compare(s, got);
+	a->has_token = got->token.len;
+	if (got->token.len)
+		memcpy(a->token, got->token.data, RPC_TOKEN_SIZE);
+	a->resumed = s->again->has_token && got->resumed;
+	r = !why && a->resumed ? take_replays(a, MIN(got->replays, s->limits.max_in_flight)) : 0;
 	gofer_reply_free(&reply);
 	if (!why)
-		return 0;
+		return r;
 	*ret_final = true;
 	return fail_words(-ESTALE, "%s: %s", s->server, why);
 }
@@ -308,6 +363,8 @@ static int reopen(struct gofer_session *s, struct attachment *a)
 		for (const struct opened *o = again->buckets[i]; o; o = o->next)
 			numbers[n++] = o->number;
 	s->again->renumbered |= n > 0;
+	/* Those that wait are the old server's. */
+	s->n_closes = 0;
 	pthread_mutex_unlock(&s->lock);
 	if (!numbers)
 		return -ENOMEM;
@@ -348,9 +405,9 @@ int attachment_make(struct gofer_session *s, uint64_t timeout, struct attachment
 	}
 	if (r == 0)
 		r = hello(s, &a, ret_final);
-	if (r == 0)
+	if (r == 0 && !a.resumed)
 		r = identities(s, &a);
-	if (r == 0)
+	if (r == 0 && !a.resumed)
 		r = reopen(s, &a);
 	if (r == 0 && setsockopt(a.sock, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)) < 0)
 		r = -errno;

@@ -167,9 +167,9 @@ static int timed_out(struct gofer_session *s, const struct rpc_info *rpc)
 			  (unsigned long long)(s->timeout / 1000000));
 }
 
-/* Sends one call. Its result is set here only where it could not be sent. */
+/* Sends one call. Its result is set here only where it could not be sent. lent: its payload stays there until it is answered. */
 static void call_send(struct gofer_session *s, struct call *call, struct waiter *w,
-		      uint64_t deadline)
+		      uint64_t deadline, bool lent)
 {
 	_cleanup_packed_ struct packed p;
 	struct slot *slot = NULL;
@@ -195,7 +195,7 @@ static void call_send(struct gofer_session *s, struct call *call, struct waiter 
 			w->pending++;
 			w->done = false;
 			if (s->again)
-				r = packed_keep(&p, s, slot, false);
+				r = packed_keep(&p, s, slot, false, lent);
 		}
 		pthread_mutex_unlock(&s->lock);
 	}
@@ -252,7 +252,7 @@ void session_call_many(struct gofer_session *s, struct call *calls, size_t n)
 	by_channel =
 		n == 1 && s->n_channels && session_channel_call(s, &calls[0], &w, start, deadline);
 	for (size_t i = 0; i < n && !by_channel; i++)
-		call_send(s, &calls[i], &w, deadline);
+		call_send(s, &calls[i], &w, deadline, true);
 	pthread_mutex_lock(&s->lock);
 	if (!w.done) {
 		r = wait_for(s, &w, deadline, n == 1 && !by_channel, &handled);
@@ -275,7 +275,7 @@ void session_call_begin(struct gofer_session *s, struct call *call, struct waite
 	call->result = r;
 	call->answered = true;
 	if (r == 0)
-		call_send(s, call, w, now_ns() + s->timeout);
+		call_send(s, call, w, now_ns() + s->timeout, false);
 }
 
 bool session_call_answered(struct gofer_session *s, struct waiter *w)
@@ -390,7 +390,7 @@ static int submit(struct gofer_session *s, const struct gofer_request *request, 
 		if (!fetched)
 			slot_blind(s, slot);
 		slot->state = SLOT_ZOMBIE;
-		r = s->again ? packed_keep(&p, s, slot, !session_sends_alone(&p)) : 0;
+		r = s->again ? packed_keep(&p, s, slot, !session_sends_alone(&p), false) : 0;
 		if (r == 0)
 			r = session_buffer(s, &p);
 		if (r == 0) {

@@ -74,6 +74,8 @@ struct gofer_session_options {
 	 * How long a session whose connection is lost tries to make it again: 0 = 30000 for streams that have a name ("unix-stream:", "vsock:",
 	 * "tcp:", "tls:", "ssh:"), not at all for others; UINT32_MAX = not at all. -EOPNOTSUPP for "unix:" and "fd:". Calls wait meanwhile.
 	 *
+	 * A server that kept the session goes on with it: nothing has happened but that time has passed. From another, or one that was restarted:
+	 *
 	 * Afterwards files, places and directories are open again, by the paths by which they were opened (and as this session has renamed
 	 * them), where the same inode is there (device, number, time of birth): else every use gives -ESTALE. Locks and files without a name are lost.
 	 * What a call asked for that had no answer yet is asked again where doing it twice is doing it once (Stat, Read, Open of

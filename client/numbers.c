@@ -323,6 +323,12 @@ int numbers_answered(struct gofer_session *s, const struct slot *slot,
 	return r;
 }
 
+void numbers_sent_closes(struct reattach *a, const uint64_t *servers, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		a->closes[a->next_close++ % RECENT_CLOSES] = servers[i];
+}
+
 void numbers_forget(struct gofer_session *s, const uint8_t *body, size_t len)
 {
 	ProtobufCMessage *q;

@@ -169,8 +169,8 @@ static void doom(struct gofer_session *s, struct slot *slot, int result)
 	}
 }
 
-/* What becomes of the request. */
-static void decide(struct gofer_session *s, struct slot *slot)
+/* The connection is lost: a request that has left is undecided. */
+static void lose(struct gofer_session *s, struct slot *slot)
 {
 	bool buffered = slot->batch && slot->batch == s->batches;
 
@@ -179,7 +179,19 @@ static void decide(struct gofer_session *s, struct slot *slot)
 	/* Whoever sends it has not come to that. */
 	if (slot->state == SLOT_WAITING && !slot->left)
 		return;
-	if (slot->state != SLOT_ZOMBIE && slot->copy && (slot->repeat || buffered))
+	slot->lost = true;
+	slot->again = buffered && slot->copy && slot->state != SLOT_ZOMBIE;
+}
+
+/* There is another connection, and no reply to it came over that. resumed: so it never arrived, or need not be kept by the server. */
+static void decide(struct gofer_session *s, struct slot *slot, bool resumed)
+{
+	bool kept = resumed && !(slot->rpc->flags & RPC_IDEMPOTENT);
+
+	slot->lost = false;
+	if (slot->again)
+		return;
+	if (slot->state != SLOT_ZOMBIE && slot->copy && (slot->repeat || kept))
 		slot->again = true;
 	else
 		doom(s, slot, -ECONNRESET);
@@ -200,9 +212,10 @@ void session_lose(struct gofer_session *s, const char *why)
 	a->lost_at = now_ns();
 	a->until = a->lost_at + a->patience;
 	for (uint32_t i = 0; i < s->n_slots; i++)
-		decide(s, &s->slots[i]);
+		lose(s, &s->slots[i]);
 	/* The handles that were to be closed are gone, too. */
-	s->n_closes = 0;
+	if (!a->has_token)
+		s->n_closes = 0;
 	s->out_len = s->out_frames = 0;
 	s->batches++;
 }
@@ -241,6 +254,25 @@ uint64_t session_deadline(const struct gofer_session *s, uint64_t deadline)
 	if (a->lost)
 		return MAX(deadline, a->until + s->timeout);
 	return a->regained ? MAX(deadline, a->regained + s->timeout) : deadline;
+}
+
+void session_leave(struct gofer_session *s)
+{
+	Gofer__LeaveRequest m = GOFER__LEAVE_REQUEST__INIT;
+	struct gofer_request request = { .type = RPC_TYPE_Leave, .message = &m.base, .fd = -1 };
+	_cleanup_packed_ struct packed p = { .buf = p.small };
+	struct slot *slot;
+
+	if (s->dead || !s->again || !s->again->has_token || session_hung(s) ||
+	    packed_init(&p, s, &request) < 0)
+		return;
+	slot = slot_take(s, true);
+	if (!slot)
+		return;
+	slot->rpc = p.rpc;
+	slot->state = SLOT_ZOMBIE;
+	packed_stamp(&p, s, slot->tag);
+	(void)session_transmit(s, &p);
 }
 
 /* ---- another one ---- */
@@ -317,10 +349,14 @@ static void install(struct gofer_session *s, struct attachment *fresh, struct he
 	a->hung = a->lost = false;
 	a->regained = now_ns();
 	s->stats.reconnects++;
-	/* Whose answers nobody wants. */
-	for (uint32_t i = 0; i < s->n_slots; i++)
-		if (s->slots[i].state == SLOT_ZOMBIE)
-			slot_free(s, &s->slots[i]);
+	a->has_token = fresh->has_token;
+	memcpy(a->token, fresh->token, sizeof(a->token));
+	for (size_t i = 0; i < RECENT_CLOSES; i++) {
+		/* A number is not used twice: to close it once more does no harm. */
+		if (a->closes[i] && fresh->resumed)
+			close_later(s, a->closes[i]);
+		a->closes[i] = 0;
+	}
 	/* Somebody else may have changed what is served, or it was done and nobody knows. */
 	if (s->cache)
 		cache_drop(s->cache);
@@ -330,6 +366,40 @@ static void install(struct gofer_session *s, struct attachment *fresh, struct he
 		(void)pages_any_begin(s->pages);
 		pages_any_end_unknown(s->pages);
 	}
+}
+
+/* With the lock, as leader: the replies that may have been lost; then what becomes of the other requests. */
+static void settle(struct gofer_session *s, const struct attachment *fresh)
+{
+	const char *violation = NULL;
+	struct batch batch;
+
+	batch.n = 0;
+	for (size_t at = 0; at < fresh->replays_len && !violation;) {
+		struct frame frame;
+		ssize_t n = frame_parse(fresh->replays + at, fresh->replays_len - at, &frame);
+
+		if (n < 0 || !reply_flags_ok(&frame.header)) {
+			violation = "a frame that breaks framing";
+			break;
+		}
+		violation = session_replay(s, &frame, &batch);
+		at += (size_t)n;
+		if (batch.n == FRAME_MAX_PER_PACKET) {
+			pthread_mutex_unlock(&s->lock);
+			batch_run(&batch);
+			pthread_mutex_lock(&s->lock);
+		}
+	}
+	if (violation)
+		session_kill(s, -EPROTO, violation);
+	for (uint32_t i = 0; i < s->n_slots && !s->dead; i++)
+		if (s->slots[i].lost && s->slots[i].state != SLOT_FREE)
+			decide(s, &s->slots[i], fresh->resumed);
+	wake_any(s);
+	pthread_mutex_unlock(&s->lock);
+	batch_run(&batch);
+	pthread_mutex_lock(&s->lock);
 }
 
 /* With the lock: sends what is to be sent again. While the socket is full others may read, and send. */
@@ -384,6 +454,7 @@ static int reattach(struct gofer_session *s)
 	pthread_mutex_lock(&s->lock);
 	if (r == 0 && !s->dead) {
 		install(s, &fresh, &old);
+		settle(s, &fresh);
 	} else if (!s->dead) {
 		char why[256];
 

@@ -9,6 +9,9 @@
  * opened again are called by the server what it likes, and the difference is put right in the last
  * moment before a request leaves (numbers.c).
  *
+ * A server may have kept the session: then all of that is there, every reply that may have been lost is
+ * sent once more, and what is not among them never arrived, or may be repeated. Else:
+ *
  * Nothing is done twice. A request that has left, or may have, is sent again only if the table says
  * that doing it twice is doing it once, or if it opens something without changing anything, since
  * what it opened before is gone. Any other is answered with -ECONNRESET: nobody knows.
@@ -21,6 +24,8 @@
 #pragma once
 
 #include "client/session.h"
+
+enum { RECENT_CLOSES = 256 };
 
 /* A handle, as its session knows it. */
 struct opened {
@@ -71,6 +76,13 @@ struct reattach {
 		uint32_t btime_nsec;
 	} * roots; /* of the session's filesystems; ino 0: not known */
 
+	/* By which the server finds the session again, instead of all that (server/resume.h). */
+	bool has_token;
+	uint8_t token[RPC_TOKEN_SIZE];
+	uint64_t closes
+		[RECENT_CLOSES]; /* sent last, by the server's numbers: nobody knows whether they came */
+	size_t next_close;
+
 	_Atomic bool aborted; /* gofer_session_abort() */
 };
 
@@ -80,7 +92,12 @@ struct attachment {
 	struct stream *stream;
 	struct helper helper;
 	uint64_t deadline; /* of what is sent */
-	uint8_t *buf;      /* FRAME_MAX_PACKET bytes */
+	bool resumed;      /* the old session: then there are replies that may have been lost */
+	uint8_t *replays;
+	size_t replays_len;
+	bool has_token;
+	uint8_t token[RPC_TOKEN_SIZE];
+	uint8_t *buf; /* FRAME_MAX_PACKET bytes */
 };
 
 /* ---- reattach.c ---- */
@@ -97,6 +114,8 @@ void session_lose(struct gofer_session *s, const char *why);
  * somebody else makes the connection for too long.
  */
 int session_regain(struct gofer_session *s);
+/* With the lock: tells the server that no other connection will come. */
+void session_leave(struct gofer_session *s);
 /* With the lock: whether the connection has ended without anybody's notice; then it is hung. */
 bool session_has_ended(struct gofer_session *s);
 static inline bool session_hung(const struct gofer_session *s)
@@ -127,6 +146,8 @@ int numbers_answered(struct gofer_session *s, const struct slot *slot,
 		     const struct gofer_reply *reply, uint64_t *handle);
 /* The session closes a handle: what the server calls it, or 0. */
 uint64_t numbers_closed(struct gofer_session *s, uint64_t number);
+/* These were sent. */
+void numbers_sent_closes(struct reattach *a, const uint64_t *servers, size_t n);
 /* A Close request, packed, was answered or lost. */
 void numbers_forget(struct gofer_session *s, const uint8_t *body, size_t len);
 /* The body as the server of this epoch understands it. Its length, or -errno: -EBADF, -ESTALE. */

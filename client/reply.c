@@ -163,6 +163,9 @@ static const char *check_hello(const Gofer__HelloReply *m)
 {
 	const char *violation = check_limits(m->limits);
 
+	if (m->token.len && m->token.len != RPC_TOKEN_SIZE)
+		return "a token of an impossible length";
+
 	for (size_t i = 0; !violation && i < m->n_filesystems; i++) {
 		const Gofer__Filesystem *f = m->filesystems[i];
 

@@ -95,20 +95,22 @@ static void judge(struct packed *p, const ProtobufCMessage *m)
 	p->keep |= p->repeat;
 }
 
-int packed_keep(const struct packed *p, struct gofer_session *s, struct slot *slot, bool buffered)
+int packed_keep(const struct packed *p, struct gofer_session *s, struct slot *slot, bool buffered,
+		bool lent)
 {
 	const struct opened *o = p->reads ? numbers_find(s, p->reads) : NULL;
 
 	/* What is read from a FIFO is gone. */
 	slot->repeat = p->repeat && !(o && S_ISFIFO(o->mode));
 	slot->batch = buffered ? s->batches : 0;
-	if (!p->keep && !buffered)
+	if (!p->keep && !buffered && !s->again->has_token)
 		return 0;
-	slot->copy = malloc(p->len + p->data_len);
+	slot->copy = malloc(p->len + (lent ? 0 : p->data_len));
 	if (!slot->copy)
 		return -ENOMEM;
 	memcpy(slot->copy, p->buf, p->len);
-	if (p->data_len)
+	slot->payload = lent ? p->data : slot->copy + p->len;
+	if (p->data_len && !lent)
 		memcpy(slot->copy + p->len, p->data, p->data_len);
 	slot->copy_body = p->len - FRAME_HEADER_SIZE;
 	slot->copy_data = p->data_len;
@@ -224,7 +226,7 @@ int packed_again(struct packed *p, struct gofer_session *s, const struct slot *s
 	int r;
 
 	*p = (struct packed){ .buf = p->small, .fd = -EBADF, .rpc = slot->rpc, .tag = slot->tag };
-	p->data = slot->copy + FRAME_HEADER_SIZE + slot->copy_body;
+	p->data = slot->payload;
 	p->data_len = slot->copy_data;
 	r = renumber(p, s, slot->copy + FRAME_HEADER_SIZE, slot->copy_body);
 	if (r == 0)
@@ -248,6 +250,8 @@ size_t take_closes(struct gofer_session *s, uint8_t *frame)
 						  .flags = FRAME_NO_REPLY },
 			  frame);
 	s->n_closes -= n;
+	if (s->again)
+		numbers_sent_closes(s->again, s->closes + s->n_closes, n);
 	count_sent(s, RPC_TYPE_Close, FRAME_HEADER_SIZE + body);
 	return FRAME_HEADER_SIZE + body;
 }

@@ -87,8 +87,8 @@ void handle_close_locked(struct gofer_session *s, uint64_t handle)
 {
 	if (s->again)
 		handle = numbers_closed(s, handle);
-	/* What a connection held goes with it. */
-	if (handle && !session_hung(s))
+	/* What a connection held goes with it, mostly. */
+	if (handle && (!session_hung(s) || s->again->has_token))
 		close_later(s, handle);
 }
 
@@ -249,6 +249,10 @@ static int take_hello(struct gofer_session *s, const Gofer__HelloReply *m)
 			.root_mode = f->root ? f->root->mode : 0,
 		};
 	}
+	if (s->again && m->token.len) {
+		s->again->has_token = true;
+		memcpy(s->again->token, m->token.data, RPC_TOKEN_SIZE);
+	}
 	if (s->again && keep_roots(s->again, m) < 0)
 		return -ENOMEM;
 	/* The table that Hello itself went through held one request; nothing is in flight now. */
@@ -262,10 +266,15 @@ static int session_hello(struct gofer_session *s, const char *client, struct rea
 {
 	Gofer__HelloRequest hello = GOFER__HELLO_REQUEST__INIT;
 	struct gofer_request request = { .type = RPC_TYPE_Hello, .message = &hello.base, .fd = -1 };
+	char *features[] = { (char *)FEATURE_RESUME };
 	struct gofer_reply reply;
 	int r;
 
 	hello.version = 1;
+	if (*again) {
+		hello.features = features;
+		hello.n_features = ARRAY_SIZE(features);
+	}
 	hello.client = (char *)(client ? client : "libgofer");
 	r = slots_init(s, 1);
 	if (r == 0)
@@ -335,6 +344,7 @@ void gofer_session_close(struct gofer_session *s)
 		pthread_mutex_lock(&s->lock);
 		if (!s->dead && session_flush_out(s) == 0)
 			(void)session_flush_closes(s);
+		session_leave(s);
 		pthread_mutex_unlock(&s->lock);
 		call_cancel_all(s);
 	}

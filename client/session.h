@@ -107,13 +107,15 @@ struct slot {
 	struct waiter *waiter;
 	struct call *call; /* SLOT_WAITING */
 	/* Where the session may lose its connection (reattach.h): */
-	uint8_t *copy; /* the request, or NULL: header, body, payload */
+	uint8_t *copy; /* the request, or NULL: header, body, and perhaps the payload */
 	size_t copy_body, copy_data;
-	bool repeat;    /* doing it twice is doing it once */
-	bool left;      /* it may have */
-	bool again;     /* it is to be sent with the next connection */
-	int doom;       /* SLOT_ASYNC: what its callback is to be told; 0 = nothing yet */
-	uint64_t batch; /* it lies in the output buffer as long as this is s->batches */
+	const void *payload; /* in the copy, or the caller's, who waits */
+	bool repeat;         /* doing it twice is doing it once */
+	bool left;           /* it may have */
+	bool lost;           /* with the connection: undecided */
+	bool again;          /* it is to be sent with the next connection */
+	int doom;            /* SLOT_ASYNC: what its callback is to be told; 0 = nothing yet */
+	uint64_t batch;      /* it lies in the output buffer as long as this is s->batches */
 	gofer_callback callback;
 	fetch_callback fetched; /* SLOT_FETCH */
 	void *userdata;
@@ -241,8 +243,9 @@ void packed_deinit(struct packed *p);
 /* With the lock: the next Close frame (CLOSE_FRAME_MAX bytes) and its length, 0 where nothing waits.
  */
 size_t take_closes(struct gofer_session *s, uint8_t *frame);
-/* With the lock: the slot remembers what it must for another connection. 0 or -ENOMEM. */
-int packed_keep(const struct packed *p, struct gofer_session *s, struct slot *slot, bool buffered);
+/* With the lock: the slot remembers what it must for another connection. lent: the payload stays where it is. 0 or -ENOMEM. */
+int packed_keep(const struct packed *p, struct gofer_session *s, struct slot *slot, bool buffered,
+		bool lent);
 /* With the lock: what was kept, ready to be sent over this connection. */
 int packed_again(struct packed *p, struct gofer_session *s, const struct slot *slot);
 /* With the lock, never sleeps: 0, -EAGAIN, -errno. */
@@ -274,6 +277,8 @@ void session_send_cancel(struct gofer_session *s, uint32_t tag);
  * -EAGAIN (nothing there), -ETIMEDOUT, or the session's death.
  */
 int session_receive(struct gofer_session *s, uint64_t wait_until, bool fresh, struct batch *batch);
+/* With the lock, as leader: a reply that was sent before, perhaps. NULL, or what is wrong with it. */
+const char *session_replay(struct gofer_session *s, const struct frame *frame, struct batch *batch);
 /* Without the lock: runs the callbacks of the batch, or keeps them until callbacks_release(). Returns how many. */
 int batch_run(struct batch *batch);
 /* In this thread callbacks wait until the last release. */

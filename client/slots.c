@@ -51,7 +51,7 @@ void slot_free(struct gofer_session *s, struct slot *slot)
 	slot->blind = slot->blind_pages = slot->late = false;
 	free(slot->copy);
 	slot->copy = NULL;
-	slot->repeat = slot->left = slot->again = false;
+	slot->repeat = slot->left = slot->lost = slot->again = false;
 	slot->doom = 0;
 	slot->batch = 0;
 	slot->state = SLOT_FREE;

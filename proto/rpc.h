@@ -40,6 +40,11 @@ enum rpc_type {
 #undef RPC
 };
 
+/* Names of features, for Hello. */
+#define FEATURE_RESUME "resume"
+
+enum { RPC_TOKEN_SIZE = 16 }; /* of Hello, by which a session can be resumed */
+
 enum { RPC_TYPE_LIMIT = 128 }; /* types are below this */
 
 struct rpc_info {

@@ -99,7 +99,7 @@ VALIDATE(Hello, hello)
 	for (size_t i = 0; i < q->n_features; i++)
 		if (strlen(q->features[i]) > MAX_STRING)
 			return -EINVAL;
-	return 0;
+	return q->resume.len == 0 || q->resume.len == RPC_TOKEN_SIZE ? 0 : -EINVAL;
 }
 
 VALIDATE(SetIdentity, set_identity)
@@ -120,6 +120,11 @@ VALIDATE(Cancel, cancel)
 }
 
 VALIDATE(Ping, ping)
+{
+	return 0;
+}
+
+VALIDATE(Leave, leave)
 {
 	return 0;
 }

@@ -376,9 +376,9 @@ int confine_close_others(int *keep, size_t n)
 }
 
 /* What a worker serves with stays; stdin and stdout are /dev/null already. */
-static int close_others(const struct server *server, int sock, int proc_fd)
+static int close_others(const struct server *server, int sock, int link, int proc_fd)
 {
-	_cleanup_free_ int *keep = calloc(server->n_volumes + 2, sizeof(*keep));
+	_cleanup_free_ int *keep = calloc(server->n_volumes + 3, sizeof(*keep));
 	size_t n = 0;
 
 	if (!keep)
@@ -387,6 +387,8 @@ static int close_others(const struct server *server, int sock, int proc_fd)
 		keep[n++] = server->volumes[i].fs.root_fd;
 	keep[n++] = sock;
 	keep[n++] = proc_fd;
+	if (link > 0)
+		keep[n++] = link;
 	return confine_close_others(keep, n);
 }
 
@@ -437,7 +439,7 @@ static int become(struct confine *c, const struct server *server, struct serve_e
 	return note(c, CONFINE_IDENTITY, 0, detail, error);
 }
 
-int confine_worker(struct confine *c, struct server *server, int sock, int *ret_proc_fd,
+int confine_worker(struct confine *c, struct server *server, int sock, int link, int *ret_proc_fd,
 		   struct serve_error *error)
 {
 	_cleanup_fd_ int proc_fd = -EBADF;
@@ -451,7 +453,7 @@ int confine_worker(struct confine *c, struct server *server, int sock, int *ret_
 	r = own_descriptors(c, &proc_fd, error);
 	if (r < 0)
 		return r;
-	r = close_others(server, sock, proc_fd);
+	r = close_others(server, sock, link, proc_fd);
 	if (r < 0)
 		return serve_fail(error, r, "cannot close what a worker must not hold: %s",
 				  strerror(-r));

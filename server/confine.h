@@ -72,11 +72,11 @@ int confine_monitor(struct confine *confine, struct server *server, struct serve
 
 /*
  * In a fresh child of the monitor, single-threaded: everything of a worker's confinement, in order.
- * Descriptors but stderr, the volumes and `sock` are closed. *ret_proc_fd: this process's own
+ * Descriptors but stderr, the volumes, `sock` and `link` (0: none) are closed. *ret_proc_fd: this process's own
  * /proc/self/fd.
  */
-int confine_worker(struct confine *confine, struct server *server, int sock, int *ret_proc_fd,
-		   struct serve_error *error);
+int confine_worker(struct confine *confine, struct server *server, int sock, int link,
+		   int *ret_proc_fd, struct serve_error *error);
 
 /*
  * Before the first worker that serves somebody: from now on what the report says is the caller's own.

@@ -24,6 +24,7 @@ enum { GATE_NAME_MAX = 160, GATE_READY = 1, GATE_GO = 2, GATE_RETIRED = 3 };
  * its end. */
 struct gate_handoff {
 	uint32_t entry;           /* of the access list */
+	uint8_t subject[32];      /* a digest of the certificate's; 0 = there is none */
 	char name[GATE_NAME_MAX]; /* for the log: "alice (192.0.2.1:4455)" */
 };
 

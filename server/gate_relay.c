@@ -64,8 +64,13 @@ static bool hand_off(struct gate_relay *relay, SSL *ssl, uint32_t entry, uint64_
 	struct gate_handoff message = { .entry = entry };
 	struct iovec iov = { &message, sizeof(message) };
 	X509 *cert = SSL_get0_peer_certificate(ssl);
+	unsigned digest_size = sizeof(message.subject);
 	char subject[64] = "";
 	uint8_t answer = 0;
+
+	if (cert && X509_NAME_digest(X509_get_subject_name(cert), EVP_sha256(), message.subject,
+				     &digest_size) != 1)
+		return false;
 
 	if (entry != GATE_NO_ENTRY)
 		snprintf(subject, sizeof(subject), "%s",

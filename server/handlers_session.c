@@ -40,7 +40,29 @@ static int describe_volume(struct request *r, const struct volume *v, Gofer__Fil
 	return 0;
 }
 
-int handle_hello(struct request *r, const Gofer__HelloRequest *q _unused_)
+static bool wants_resume(const Gofer__HelloRequest *q)
+{
+	for (size_t i = 0; i < q->n_features; i++)
+		if (strcmp(q->features[i], FEATURE_RESUME) == 0)
+			return true;
+	return false;
+}
+
+/* That the session may be resumed, or is. */
+static void offer_resume(struct session *s, Gofer__HelloReply *reply)
+{
+	static char *features[] = { (char *)FEATURE_RESUME };
+
+	if (!s->resume.again && !resume_begin(s))
+		return;
+	reply->features = features;
+	reply->n_features = ARRAY_SIZE(features);
+	reply->token = (ProtobufCBinaryData){ .data = s->resume.token, .len = RPC_TOKEN_SIZE };
+	reply->resumed = s->resume.again;
+	reply->replays = s->resume.again ? s->resume.n : 0;
+}
+
+int handle_hello(struct request *r, const Gofer__HelloRequest *q)
 {
 	struct session *s = r->session;
 	const struct server *server = s->server;
@@ -53,6 +75,10 @@ int handle_hello(struct request *r, const Gofer__HelloRequest *q _unused_)
 		return -EMSGSIZE;
 	if (atomic_load(&s->greeted))
 		return -EPROTO;
+	/* The connection is another process's then: it is not ended, only left. */
+	if (q->resume.len && r->packet->n_frames == 1 &&
+	    resume_hand_over(s, q->resume.data, r->frame->header.tag))
+		_exit(EXIT_SUCCESS);
 	reply->filesystems = arena_calloc(a, server->n_volumes, sizeof(*reply->filesystems));
 	if (!reply->filesystems)
 		return -EMSGSIZE;
@@ -71,11 +97,12 @@ int handle_hello(struct request *r, const Gofer__HelloRequest *q _unused_)
 	limits->inline_limit = FRAME_MAX_DATA;
 	limits->max_identities = server->limits.max_identities;
 	reply->limits = limits;
-	/* This version has no optional features: whatever the client names stays off. */
 	reply->version = PROTOCOL_VERSION;
 	reply->server = (char *)server->version;
 	if (setsockopt(s->sock, SOL_SOCKET, SO_RCVTIMEO, &never, sizeof(never)) < 0)
 		return -errno;
+	if (wants_resume(q))
+		offer_resume(s, reply);
 	atomic_store(&s->greeted, true);
 	return 0;
 }
@@ -97,6 +124,12 @@ int handle_ping(struct request *r, const Gofer__PingRequest *q _unused_)
 
 	for (unsigned i = 0; atomic_load(&r->session->donating) && i < PING_TICKS; i++)
 		(void)ppoll(NULL, 0, &tick, NULL);
+	return 0;
+}
+
+int handle_leave(struct request *r, const Gofer__LeaveRequest *q _unused_)
+{
+	resume_off(r->session);
 	return 0;
 }
 

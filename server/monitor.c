@@ -7,8 +7,6 @@
  * descriptors run out, a reserve is given up to accept and close: the listener would otherwise stay
  * readable for ever and the loop would spin. For want of memory it stops listening for a while.
  */
-#include "server/monitor.h"
-
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -22,101 +20,16 @@
 
 #include <linux/capability.h>
 
-#include <event2/event.h>
-
-#include "common/log.h"
 #include "common/packet.h"
 #include "server/gate.h"
 #include "server/identity.h"
+#include "server/monitor_state.h"
 
 #define CAP_BIT(cap) (UINT64_C(1) << (cap))
 
 enum { LISTEN_PAUSE_MS = 100 };
 
-struct session {
-	struct session *next;
-	pid_t pid;
-	uid_t uid;
-	const struct access_entry *access;
-};
-
-struct monitor {
-	struct monitor_config *config;
-	struct event_base *base;
-	struct event **listening; /* one per listener */
-	struct event *signals[3], *control, *handoff, *pause, *deadline;
-	struct session *sessions;
-	size_t n_sessions;
-	int reserve; /* given up to accept when the table is full */
-	bool ending; /* no new sessions */
-	struct log_limit refused, failed;
-};
-
-/* ---- a worker ---- */
-
-static volatile sig_atomic_t worker_draining;
-
-static void worker_on_term(int sig)
-{
-	worker_draining = 1;
-}
-
-static void worker_signals(void)
-{
-	struct sigaction term = { .sa_handler = worker_on_term },
-			 ignore = { .sa_handler = SIG_IGN }, plain = { .sa_handler = SIG_DFL };
-	sigset_t none;
-
-	/* Without SA_RESTART: a thread that waits is to notice. */
-	(void)sigaction(SIGTERM, &term, NULL);
-	/* A peer that left, or a limit on file sizes, is an errno, not the end. */
-	(void)sigaction(SIGPIPE, &ignore, NULL);
-	(void)sigaction(SIGXFSZ, &ignore, NULL);
-	(void)sigaction(SIGHUP, &ignore, NULL);
-	(void)sigaction(SIGINT, &ignore, NULL);
-	(void)sigaction(SIGUSR1, &ignore, NULL);
-	(void)sigaction(SIGCHLD, &plain, NULL);
-	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-/* Never returns, and leaves without the exit handlers of the process that it was forked from. sock
- * -EBADF: only a trial. */
-static void worker_main(struct monitor_config *config, int sock, const struct peer *peer)
-{
-	struct serve_error error = {};
-	int r, proc_fd;
-
-	if (peer && peer->access)
-		access_restrict(peer->access, config->server);
-	r = confine_worker(config->confine, config->server, sock, &proc_fd, &error);
-	if (r < 0) {
-		log_error("%s", error.text);
-		_exit(EXIT_FAILURE);
-	}
-	if (sock < 0)
-		_exit(EXIT_SUCCESS);
-	worker_signals();
-	r = config->serve(config->server, sock, peer, proc_fd, &worker_draining);
-	_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
-}
-
-/* Forks with every signal blocked, so that none reaches the child with the parent's handlers. */
-pid_t monitor_fork_worker(struct monitor_config *config, int sock, const struct peer *peer)
-{
-	sigset_t all, old;
-	pid_t pid;
-
-	sigfillset(&all);
-	(void)sigprocmask(SIG_SETMASK, &all, &old);
-	pid = fork();
-	if (pid == 0)
-		worker_main(config, sock, peer);
-	if (pid < 0)
-		pid = -errno;
-	(void)sigprocmask(SIG_SETMASK, &old, NULL);
-	return pid;
-}
+/* ---- workers ---- */
 
 /* Confines one worker that serves nobody, so that what does not work is known now and not at the
  * first client. */
@@ -150,7 +63,7 @@ static size_t sessions_of(const struct monitor *m, const struct peer *peer)
 	size_t n = 0;
 
 	for (const struct session *s = m->sessions; s; s = s->next)
-		n += s->uid == peer->uid && s->access == peer->access;
+		n += s->peer.uid == peer->uid && s->peer.access == peer->access;
 	return n;
 }
 
@@ -230,16 +143,52 @@ static int ask_who(struct monitor *m, int sock, struct peer *peer)
 	return r < 0 ? r : peer_groups(m, sock, peer);
 }
 
+/* Forks its worker. The peer's groups are the session's then. */
+static struct session *session_new(struct monitor *m, int sock, struct peer *peer, int *ret_error)
+{
+	struct session *s = calloc(1, sizeof(*s));
+	pid_t pid = -ENOMEM;
+
+	if (s) {
+		s->monitor = m;
+		keep_prepare(m, s, sock, &peer->link);
+		pid = monitor_fork_worker(m->config, sock, peer);
+		if (peer->link)
+			fd_close(peer->link);
+		peer->link = 0;
+	}
+	if (pid < 0) {
+		if (s)
+			keep_stop(s);
+		free(s);
+		*ret_error = pid;
+		return NULL;
+	}
+	s->pid = pid;
+	s->peer = *peer;
+	peer->groups = NULL;
+	s->next = m->sessions;
+	m->sessions = s;
+	keep_start(s);
+	return s;
+}
+
+static void session_free(struct session *s)
+{
+	keep_stop(s);
+	free(s->peer.groups);
+	free(s);
+}
+
 /* Takes sock. known: who it is, where nobody need be asked. True: a worker serves it. */
 static bool start_session(struct monitor *m, int taken, const struct peer *known)
 {
 	_cleanup_fd_ int sock = taken;
 	struct peer peer = known ? *known : (struct peer){};
 	const uint8_t go = GATE_GO;
-	struct session *s = NULL;
+	struct session *s;
 	bool started = false;
 	const char *why;
-	pid_t pid;
 	int r;
 
 	r = known ? 0 : ask_who(m, sock, &peer);
@@ -256,27 +205,20 @@ static bool start_session(struct monitor *m, int taken, const struct peer *known
 			log_warning("refused pid %d, uid %u: %s", (int)peer.pid, peer.uid, why);
 		goto out;
 	}
-	s = calloc(1, sizeof(*s));
-	pid = s ? monitor_fork_worker(m->config, sock, &peer) : -ENOMEM;
-	if (pid < 0) {
+	s = session_new(m, sock, &peer, &r);
+	if (!s) {
 		if (log_allow(&m->failed, 5))
-			log_warning("cannot start a worker: %s", strerror(-pid));
+			log_warning("cannot start a worker: %s", strerror(-r));
 		goto out;
 	}
-	s->pid = pid;
-	s->uid = peer.uid;
-	s->access = peer.access;
-	s->next = m->sessions;
-	m->sessions = TAKE_PTR(s);
 	atomic_fetch_add(&m->config->server->shared->sessions, 1);
 	started = true;
 	/* Its relay waits for that before it lets the client speak. */
 	if (peer.name[0])
 		(void)send(sock, &go, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	log_debug("session of %s pid %d, uid %u: worker %d", peer.name, (int)peer.pid, peer.uid,
-		  (int)pid);
+		  (int)s->pid);
 out:
-	free(s);
 	free(peer.groups);
 	return started;
 }
@@ -289,13 +231,13 @@ static void session_ended(struct monitor *m, pid_t pid, int status)
 		if (s->pid != pid)
 			continue;
 		if (WIFSIGNALED(status) && !(m->ending && WTERMSIG(status) == SIGKILL))
-			log_error("worker of uid %u was killed by %s%s", s->uid,
+			log_error("worker of uid %u was killed by %s%s", s->peer.uid,
 				  strsignal(WTERMSIG(status)),
 				  WTERMSIG(status) == SIGSYS
 					  ? ": it made a system call that confinement forbids"
 					  : "");
 		*p = s->next;
-		free(s);
+		session_free(s);
 		atomic_fetch_sub(&m->config->server->shared->sessions, 1);
 		return;
 	}
@@ -408,6 +350,7 @@ static void on_handoff(evutil_socket_t fd, short events, void *userdata)
 			peer.gid = peer.access->gid;
 		}
 	}
+	memcpy(peer.subject, h.subject, sizeof(peer.subject));
 	for (size_t i = 0; i < sizeof(peer.name) && h.name[i]; i++)
 		peer.name[i] = h.name[i] < ' ' || h.name[i] > '~' ? '?' : h.name[i];
 	(void)start_session(m, in.fd, &peer);
@@ -533,14 +476,15 @@ static void monitor_deinit(struct monitor *m)
 		event_free(m->pause);
 	if (m->deadline)
 		event_free(m->deadline);
-	if (m->base)
-		event_base_free(m->base);
 	while (m->sessions) {
 		struct session *s = m->sessions;
 
 		m->sessions = s->next;
-		free(s);
+		session_free(s);
 	}
+	if (m->base)
+		event_base_free(m->base);
+	keep_deinit(m);
 	fd_close(m->reserve);
 }
 
@@ -616,7 +560,9 @@ int monitor_run(struct monitor_config *config)
 			log_error("%s", error.text);
 		return EXIT_FAILURE;
 	}
-	r = monitor_events(&m);
+	r = keep_init(&m);
+	if (r == 0)
+		r = monitor_events(&m);
 	if (r == 0) {
 		m.reserve = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
 		r = packet_send(config->control, &iov, 1, -EBADF, 0);

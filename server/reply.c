@@ -24,6 +24,27 @@ enum {
 		512, /* bytes of kernel memory for the shortest packet: a buffer and what describes it */
 }; /* per session; descriptors in flight count against our uid, for all sessions */
 
+/*
+ * Of a session that may get another connection: what must not be asked for twice is kept. A failure is the connection's: whoever
+ * receives is to notice.
+ */
+static int send_kept(struct worker *w, const struct iovec *iov, int iovcnt)
+{
+	struct session *s = w->session;
+	int r;
+
+	pthread_mutex_lock(&s->resume.lock);
+	resume_keep(s, w->out, w->out_used);
+	do
+		r = stream_send(s->stream, iov, iovcnt, 0);
+	while (r == -EINTR && !atomic_load(&s->ended));
+	pthread_mutex_unlock(&s->resume.lock);
+	if (r == 0 || !atomic_load(&s->resume.on))
+		return r;
+	(void)shutdown(s->sock, SHUT_RDWR);
+	return 0;
+}
+
 static int send_packet(struct worker *w, const void *data, size_t data_len, int fd)
 {
 	struct iovec iov[2] = {
@@ -37,12 +58,16 @@ static int send_packet(struct worker *w, const void *data, size_t data_len, int 
 		channel_reply(w, data_len);
 		return 0;
 	}
-	do
-		r = s->stream ? stream_send(s->stream, iov, data_len ? 2 : 1, 0)
-			      : packet_send(s->sock, iov, data_len ? 2 : 1, fd, 0);
-	while (r == -EINTR && !atomic_load(&s->ended));
-	if (r == -ETOOMANYREFS)
-		return r;
+	if (atomic_load_explicit(&s->resume.on, memory_order_relaxed)) {
+		r = send_kept(w, iov, data_len ? 2 : 1);
+	} else {
+		do
+			r = s->stream ? stream_send(s->stream, iov, data_len ? 2 : 1, 0)
+				      : packet_send(s->sock, iov, data_len ? 2 : 1, fd, 0);
+		while (r == -EINTR && !atomic_load(&s->ended));
+		if (r == -ETOOMANYREFS)
+			return r;
+	}
 	if (r < 0)
 		atomic_store(&s->ended, true);
 	else

@@ -98,6 +98,9 @@ static const char help[] =
 	"  --max-failures N (30, of an address in a minute)           --handshake-timeout MS "
 	"(10000)\n"
 	"  --hello-timeout MS (10000)                                --drain-timeout MS (5000)\n"
+	"  Sessions over streams whose connection is lost: --resume-timeout MS (30000; 0 keeps "
+	"none)   "
+	"--max-lost-per-uid N (16)\n"
 	"\n"
 	"Messages\n"
 	"  --log-requests        one line per request\n"
@@ -165,6 +168,8 @@ static const struct {
 	{ "max-unauthenticated-per-address", offsetof(struct server_limits, max_unknown_address), 1,
 	  10000 },
 	{ "max-failures", offsetof(struct server_limits, max_failures), 1, 1 << 30 },
+	{ "resume-timeout", offsetof(struct server_limits, resume_ms), 0, 3600000 },
+	{ "max-lost-per-uid", offsetof(struct server_limits, max_lost_uid), 0, 100000 },
 };
 
 static const struct option options[] = {
@@ -207,6 +212,8 @@ static const struct option options[] = {
 	{ "max-unauthenticated", required_argument, NULL, OPT_LIMIT + 11 },
 	{ "max-unauthenticated-per-address", required_argument, NULL, OPT_LIMIT + 12 },
 	{ "max-failures", required_argument, NULL, OPT_LIMIT + 13 },
+	{ "resume-timeout", required_argument, NULL, OPT_LIMIT + 14 },
+	{ "max-lost-per-uid", required_argument, NULL, OPT_LIMIT + 15 },
 	{},
 };
 

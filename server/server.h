@@ -61,6 +61,8 @@ struct server_limits {
 	uint32_t max_channels;     /* of a session; 0 = none are taken */
 	uint32_t hello_ms;         /* from connect to Hello */
 	uint32_t drain_ms;         /* from SIGTERM to the end */
+	uint32_t resume_ms;        /* from a stream's loss to the end of its session; 0 = at once */
+	uint32_t max_lost_uid;     /* sessions of one peer that wait for a connection */
 	/* TLS, before it is known who the client is: */
 	uint32_t handshake_ms;        /* from connect to the client's credentials */
 	uint32_t max_unknown;         /* connections */
@@ -78,6 +80,8 @@ struct server_limits {
 				 .max_channels = 8,        \
 				 .hello_ms = 10000,        \
 				 .drain_ms = 5000,         \
+				 .resume_ms = 30000,       \
+				 .max_lost_uid = 16,       \
 				 .handshake_ms = 10000,    \
 				 .max_unknown = 64,        \
 				 .max_unknown_address = 8, \
@@ -114,6 +118,8 @@ struct peer {
 	size_t n_groups;
 	const struct access_entry *access; /* what --tls-access gives it; NULL */
 	char name[PEER_NAME_MAX];          /* for the log; "" = its uid says it */
+	uint8_t subject[32];               /* of its certificate: a digest; 0 = there is none */
+	int link;                          /* to the monitor (resume.h); 0 = there is none */
 	bool remote; /* not of this machine, or nobody knows: never may it register identities */
 };
 

@@ -26,7 +26,6 @@ enum {
 			       them */
 	JOIN_STEP_MS = 10,  /* until threads of channels are told again that it is over */
 	END_LINES_PER_SECOND = 10,
-	STREAM_CHUNK = 64 * 1024,
 	STREAM_FRAMES = 16,
 };
 
@@ -57,6 +56,7 @@ static void log_end(const struct session *s, const char *why)
 void session_break(struct session *s)
 {
 	log_end(s, "it broke the framing");
+	resume_off(s);
 	atomic_store(&s->ended, true);
 	(void)shutdown(s->sock, SHUT_RDWR);
 }
@@ -66,6 +66,13 @@ static void log_stuck(const struct session *s)
 	if (may_log_end(s->server->shared))
 		log_warning("session of uid %u ended with requests stuck in the kernel",
 			    s->peer->uid);
+}
+
+static volatile sig_atomic_t told_to_end;
+
+bool session_told_to_end(void)
+{
+	return told_to_end;
 }
 
 static int worker_init(struct worker *w, struct session *s)
@@ -378,6 +385,14 @@ static bool worker_loop(struct worker *w)
 				continue;
 			if (n == 0)
 				drop = !peer_listens(s);
+			if (n == -EPROTO)
+				resume_off(s);
+			if (drop && atomic_load(&s->resume.on)) {
+				/* What has come is executed, and its replies are kept. */
+				atomic_store(&s->resume.lost, true);
+				drop = false;
+				break;
+			}
 			if (n == -EAGAIN && !atomic_load(&s->greeted))
 				log_end(s, "no Hello in time");
 			else if (n == -EPROTO)
@@ -393,6 +408,7 @@ static bool worker_loop(struct worker *w)
 		if (packet_parse(p, &in) < 0) {
 			(void)pool_leave(w, NULL);
 			log_end(s, "it broke the framing");
+			resume_off(s);
 			fd_close(in.fd);
 			break;
 		}
@@ -429,7 +445,9 @@ static struct timespec in_ms(clockid_t clock, uint32_t ms)
 /* How long requests that are being executed have, until they are interrupted. */
 static uint32_t grace_ms(const struct session *s)
 {
-	return atomic_load(&s->ended) ? 0 : s->server->limits.drain_ms;
+	return atomic_load(&s->ended) ? 0
+	       : resume_wanted(s)     ? s->server->limits.resume_ms
+				      : s->server->limits.drain_ms;
 }
 
 /*
@@ -491,6 +509,8 @@ static void on_terminate(int signo _unused_)
 {
 	int saved = errno, sock = terminate_sock;
 
+	told_to_end = 1;
+
 	if (sock >= 0)
 		shutdown(sock, SHUT_RD);
 	errno = saved;
@@ -510,6 +530,7 @@ static int session_init(struct session *s, const struct server *server, int sock
 	*s = (struct session){ .server = server, .peer = peer, .sock = sock, .proc_fd = proc_fd };
 	s->queue_tail = &s->queue_head;
 	pthread_mutex_init(&s->lock, NULL);
+	resume_init(s);
 	watches_init(&s->watches, server->limits.max_watches);
 	r = handle_table_init(&s->handles, server->limits.max_handles);
 	if (r < 0)
@@ -518,7 +539,7 @@ static int session_init(struct session *s, const struct server *server, int sock
 	if (r < 0)
 		return r;
 	if (r > 0) {
-		s->stream = stream_new(sock, STREAM_CHUNK, true);
+		s->stream = stream_new(sock, SESSION_STREAM_CHUNK, true);
 		if (!s->stream)
 			return -ENOMEM;
 		s->stream->over = &s->ended;
@@ -607,12 +628,64 @@ static void session_deinit(struct session *s)
 		free(p->bytes);
 		free(p);
 	}
+	resume_deinit(s);
 	handle_table_deinit(&s->handles);
 	session_identities_deinit(s);
 	watches_deinit(&s->watches);
 	pool_deinit(s);
 	stream_free(s->stream);
 	pthread_mutex_destroy(&s->lock);
+}
+
+/*
+ * The connection is lost, and everybody else has ended. True when there is another, whose Hello is answered.
+ */
+static bool session_go_on(struct worker *w)
+{
+	struct session *s = w->session;
+	char *features[] = { (char *)"resume" };
+	Gofer__HelloRequest hello = GOFER__HELLO_REQUEST__INIT;
+	struct frame_header h = { .type = RPC_TYPE_Hello };
+	struct packet_in in = { .fd = -EBADF };
+	struct packet *p = &w->current;
+	bool known = s->peer->name[0];
+
+	terminate_sock = -1;
+	if (!resume_wait(s, &h.tag)) {
+		log_end(s, "its connection was lost");
+		return false;
+	}
+	if (may_log_end(s->server->shared))
+		log_info("session of %s goes on over another connection",
+			 known ? s->peer->name : "a client");
+	atomic_store(&s->resume.lost, false);
+	s->joining = s->pool.over = false;
+	s->pool.threads = 1;
+	s->pool.idle = s->pool.parked = s->pool.wanted = s->pool.starting = 0;
+	w->out_used = w->out_frames = 0;
+	terminate_sock = s->sock;
+	if (told_to_end)
+		(void)shutdown(s->sock, SHUT_RD);
+	/* Its first worker has read it: the same words again. */
+	hello.version = 1;
+	hello.features = features;
+	hello.n_features = 1;
+	h.body_len = (uint32_t)gofer__hello_request__pack(&hello, w->in + FRAME_HEADER_SIZE);
+	frame_header_pack(&h, w->in);
+	*p = (struct packet){ .bytes = w->in,
+			      .size = FRAME_HEADER_SIZE + h.body_len,
+			      .fd = -EBADF };
+	atomic_store(&s->greeted, false);
+	s->resume.again = true;
+	if (packet_parse(p, &in) < 0)
+		return false;
+	packet_admit(w, p);
+	packet_execute(w, p, false);
+	packet_finish(w, p);
+	s->resume.again = false;
+	/* Where it is lost again already, the loop finds that out. */
+	(void)resume_replay(w);
+	return true;
 }
 
 int session_run(const struct server *server, int sock, const struct peer *peer, int proc_fd,
@@ -647,12 +720,14 @@ int session_run(const struct server *server, int sock, const struct peer *peer, 
 	s->pool.threads = 1;
 	if (*draining)
 		shutdown(sock, SHUT_RD);
-	(void)worker_loop(first);
-
-	if (!session_join(s)) {
-		log_stuck(s);
-		return -EDEADLK;
-	}
+	do {
+		(void)worker_loop(first);
+		if (!session_join(s)) {
+			log_stuck(s);
+			return -EDEADLK;
+		}
+	} while (resume_wanted(s) && session_go_on(first));
+	sock = s->sock;
 	session_deinit(s);
 	fd_close(sock);
 	worker_free(first);

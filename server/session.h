@@ -25,6 +25,7 @@
 #include "server/fs/walk.h"
 #include "server/handle.h"
 #include "server/identity.h"
+#include "server/resume.h"
 #include "server/server.h"
 #include "server/watch.h"
 
@@ -33,6 +34,7 @@ enum {
 	SESSION_ARENA_SIZE = 1024 * 1024, /* per thread: one decoded request and its reply; touched
 					     only as far as used */
 	SESSION_MAX_GROUPS = 256 * 1024,  /* in all identities of a session together */
+	SESSION_STREAM_CHUNK = 64 * 1024,
 	SESSION_INLINE_DATA =
 		8192, /* payloads up to this are copied, so that replies can share a packet */
 };
@@ -109,6 +111,7 @@ struct session {
 
 	struct rpc_counters counters[RPC_COUNT];
 	_Atomic uint64_t bytes_in, bytes_out, donated;
+	struct resume resume;
 	_Atomic uint32_t donated_unread; /* donations since the socket was last seen empty */
 	_Atomic uint32_t
 		donating; /* descriptors that are sent, or about to be, and not closed here yet */
@@ -279,6 +282,8 @@ bool channel_replies(const struct worker *w);
 /* Takes a packet into the books, and out again when all its frames are answered. */
 void packet_admit(struct worker *w, struct packet *p);
 void packet_finish(struct worker *w, struct packet *p);
+/* Whether a signal has told this process to end. */
+bool session_told_to_end(void);
 /* The peer broke the protocol: nobody is answered any more. */
 void session_break(struct session *s);
 

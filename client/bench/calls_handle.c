@@ -44,6 +44,13 @@ static int ping(struct bench *b, struct spot *s _unused_, unsigned i _unused_)
 	return raw_call(b, RPC_TYPE_Ping, &q.base, NULL);
 }
 
+static int leave(struct bench *b, struct spot *s _unused_, unsigned i _unused_)
+{
+	Gofer__LeaveRequest q = GOFER__LEAVE_REQUEST__INIT;
+
+	return raw_call(b, RPC_TYPE_Leave, &q.base, NULL);
+}
+
 static int stats(struct bench *b, struct spot *s _unused_, unsigned i _unused_)
 {
 	Gofer__StatsRequest q = GOFER__STATS_REQUEST__INIT;
@@ -107,6 +114,7 @@ static const struct bench_call session_calls[] = {
 	{ "SetIdentity", NULL, TOY_NONE, NULL, set_identity, NULL, NULL },
 	{ "Cancel", NULL, TOY_NONE, NULL, cancel, NULL, NULL },
 	{ "Ping", NULL, TOY_NONE, NULL, ping, NULL, NULL },
+	{ "Leave", NULL, TOY_NONE, NULL, leave, NULL, NULL },
 	{ "Stats", NULL, TOY_NONE, NULL, stats, NULL, NULL },
 };
 const struct bench_calls calls_session = { false, session_calls, ARRAY_SIZE(session_calls) };

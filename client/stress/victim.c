@@ -215,6 +215,7 @@ static rows without_path = { END };
 #define recipes_ping without_path
 #define recipes_stats without_path
 #define recipes_channel without_path
+#define recipes_leave without_path
 #define recipes_read without_path
 #define recipes_write without_path
 #define recipes_sync without_path

@@ -54,6 +54,7 @@ static const struct {
 	{ "name", MEANS_XATTR },
 	{ "features", MEANS_TEXT },
 	{ "client", MEANS_TEXT },
+	{ "resume", MEANS_TEXT },
 	{ "offset", MEANS_NUMBER },
 	{ "source_offset", MEANS_NUMBER },
 	{ "dest_offset", MEANS_NUMBER },

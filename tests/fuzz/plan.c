@@ -16,6 +16,7 @@
 #define COMPARED_Ping "no system call does that: target session"
 #define COMPARED_Stats "no system call does that: target session"
 #define COMPARED_Channel "no system call does that: target session"
+#define COMPARED_Leave "no system call does that: target session"
 #define COMPARED_Stat "stat, lstat, fstat"
 #define COMPARED_Access "access"
 #define COMPARED_Open "open, tmpfile, opened"

@@ -9,13 +9,17 @@ mkdir "$T/vol" "$T/other"
 show() { sed "s/^/  $1: /" "$T/out" | grep -v ': *ok ' >&2; fail "$1"; }
 good() { echo "$1: $(grep -c '^  ok' "$T/out") hold"; }
 
-# ---- the library, through a relay that cuts
-start_server -v "$T/vol:t:rw,$ME_SQUASH"
-for part in rows handles traffic ends; do
-	timeout 100 "$prog" "$T/vol" "$T/cutter" $part >"$T/out" 2>&1 || show $part
-	good $part
+# ---- the library, through a relay that cuts: a server that keeps sessions (each request is executed once), and one that does not
+for timeout in 3600000 0; do
+	kept=
+	[ $timeout = 0 ] || kept=kept
+	start_server -v "$T/vol:t:rw,$ME_SQUASH" --resume-timeout $timeout
+	for part in rows handles traffic ends; do
+		timeout 100 "$prog" "$T/vol" "$T/cutter" $part $kept >"$T/out" 2>&1 || show "$part $kept"
+		good "$part $kept"
+	done
+	stop_server
 done
-stop_server
 
 # ---- a server that ends, and another that comes: on the same directory, on another
 mkfifo "$T/go" "$T/says"
@@ -39,7 +43,7 @@ done
 # ---- identities
 if [ "$(id -u)" = 0 ]; then
 	chmod 777 "$T/vol"
-	start_server -v "$T/vol:t:rw,identity=delegate,uids=0-4294967294,gids=0-4294967294"
+	start_server -v "$T/vol:t:rw,identity=delegate,uids=0-4294967294,gids=0-4294967294" --resume-timeout 0
 	timeout 100 "$prog" "$T/vol" "$T/cutter" identity >"$T/out" 2>&1 || show identity
 	good identity
 	stop_server

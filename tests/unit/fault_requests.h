@@ -101,6 +101,9 @@ CASE(Channel, channel, channel)
 	q->layout = CHANNEL_LAYOUT;
 	s->fd = channel_area_fd();
 }
+CASE(Leave, leave, leave)
+{
+}
 CASE(Stat, stat, stat)
 {
 	set_path(s, 0, "dir/file");

@@ -34,6 +34,9 @@ FILL(Channel, channel)
 {
 	q->layout = 1;
 }
+FILL(Leave, leave)
+{
+}
 FILL(Stat, stat)
 {
 }
