@@ -19,6 +19,7 @@
 enum {
 	PIECE = 512 << 10,       /* of a large read: each is one step of reading ahead */
 	FETCH_MOST = 2 << 20,    /* for one reader at a time */
+	COPIED = 1 << 20,        /* of what is written through, at a time */
 	WRITE_PIECE = 256 << 10, /* into the cache, between two looks at its limits */
 };
 
@@ -354,9 +355,9 @@ void content_change_end(struct gofer_file *file, struct page_change *x, enum pag
 		end_change(file, x, &outcome);
 }
 
-/* The server has it before this returns. */
-static ssize_t write_through(struct gofer_file *file, const void *buf, size_t size, uint64_t offset,
-			     uint64_t *ret_end)
+/* One change. keeps: what was written is kept, so nobody else may touch it. */
+static ssize_t write_piece(struct gofer_file *file, const void *buf, size_t size, uint64_t offset,
+			   uint64_t *ret_end, bool keeps)
 {
 	struct page_outcome outcome = { .kind = PAGE_SIZE_UNKNOWN };
 	struct page_change x;
@@ -371,7 +372,7 @@ static ssize_t write_through(struct gofer_file *file, const void *buf, size_t si
 	n = request_write(file, buf, size, offset, ret_end);
 	if (n > 0) {
 		outcome.offset = file->append ? *ret_end - (uint64_t)n : offset;
-		outcome.data = file->direct ? NULL : buf;
+		outcome.data = keeps ? buf : NULL;
 		outcome.len = (size_t)n;
 	}
 	/* Of several requests, later ones may have done what an earlier one did not. */
@@ -381,6 +382,30 @@ static ssize_t write_through(struct gofer_file *file, const void *buf, size_t si
 	}
 	end_change(file, &x, &outcome);
 	return n;
+}
+
+/*
+ * The server has it before this returns. What is kept is what was sent: a copy, since others may change the caller's memory
+ * meanwhile. Without memory for that nothing is kept.
+ */
+static ssize_t write_through(struct gofer_file *file, const uint8_t *buf, size_t size,
+			     uint64_t offset, uint64_t *ret_end)
+{
+	_cleanup_free_ uint8_t *own = file->direct ? NULL : malloc(MIN(size, (size_t)COPIED));
+	size_t done = 0, piece;
+	ssize_t n;
+
+	if (!own)
+		return write_piece(file, buf, size, offset, ret_end, false);
+	do {
+		piece = MIN(size - done, (size_t)COPIED);
+		memcpy(own, buf + done, piece);
+		n = write_piece(file, own, piece, offset + done, ret_end, true);
+		if (n < 0)
+			return done ? (ssize_t)done : n;
+		done += (size_t)n;
+	} while ((size_t)n == piece && done < size);
+	return (ssize_t)done;
 }
 
 /* Makes room for more dirty pages: this file's own go first. */

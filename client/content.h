@@ -36,6 +36,9 @@ int content_error(struct gofer_file *file);
 int content_close(struct gofer_file *file);
 
 /* ---- io.c: by requests ---- */
+/* One, by handle, that needs nothing but the reply. 0 or -errno. */
+int request_call(struct gofer_file *file, uint16_t type, ProtobufCMessage *m,
+		 struct gofer_reply *ret_reply);
 ssize_t request_read(struct gofer_file *file, void *buf, size_t size, uint64_t offset);
 ssize_t request_write(struct gofer_file *file, const void *buf, size_t size, uint64_t offset,
 		      uint64_t *ret_end);

@@ -12,6 +12,8 @@
 #include "client/content.h"
 #include "client/mapping.h"
 
+enum { COPIED = 1 << 20 }; /* of what is written to a file that is mapped, at a time */
+
 static uint32_t chunk_size(const struct gofer_file *file)
 {
 	return file->mount->session->limits.max_data;
@@ -26,9 +28,8 @@ static int no_stop(struct gofer_file *file, struct call *call)
 	return call->result;
 }
 
-/* One request of a call by handle, for those that need nothing but the reply. */
-static int handle_call(struct gofer_file *file, uint16_t type, ProtobufCMessage *m,
-		       struct gofer_reply *ret_reply)
+int request_call(struct gofer_file *file, uint16_t type, ProtobufCMessage *m,
+		 struct gofer_reply *ret_reply)
 {
 	struct call call = { .request = { .type = type, .message = m, .fd = -1 } };
 
@@ -39,10 +40,10 @@ static int handle_call(struct gofer_file *file, uint16_t type, ProtobufCMessage 
 	return 0;
 }
 
-static int handle_call_simple(struct gofer_file *file, uint16_t type, ProtobufCMessage *m)
+static int call_simple(struct gofer_file *file, uint16_t type, ProtobufCMessage *m)
 {
 	struct gofer_reply reply;
-	int r = handle_call(file, type, m, &reply);
+	int r = request_call(file, type, m, &reply);
 
 	if (r == 0)
 		gofer_reply_free(&reply);
@@ -272,42 +273,79 @@ ssize_t mapping_below_write(struct gofer_file *file, const void *buf, size_t siz
 	return n;
 }
 
-static ssize_t handle_write(struct gofer_file *file, const void *buf, size_t size, uint64_t offset,
-			    uint64_t *ret_end)
+/* At the descriptor's own offset. */
+static ssize_t write_native(struct gofer_file *file, struct mapping_change *c, const void *buf,
+			    size_t size)
+{
+	ssize_t n = write(file->fd, buf, size), done;
+	off_t end;
+
+	if (n < 0)
+		n = -errno;
+	if (!c->store)
+		return n;
+	done = MAX(n, (ssize_t)0);
+	end = lseek(file->fd, 0, SEEK_CUR);
+	if (end < done)
+		mapping_changed(c, -EAGAIN, 0, UINT64_MAX, 0);
+	else
+		mapping_wrote(c, n, buf, size, (uint64_t)(end - done), (uint64_t)end);
+	return n;
+}
+
+static ssize_t write_at(struct gofer_file *file, struct mapping_change *c, const void *buf,
+			size_t size, uint64_t offset, uint64_t *ret_end)
+{
+	ssize_t n = mapping_below_write(file, buf, size, offset, ret_end);
+
+	if (file->fd >= 0 && file->append) /* at the end, wherever that was */
+		mapping_changed(c, -EAGAIN, c->store ? c->store->size : 0, UINT64_MAX, 0);
+	else
+		mapping_wrote(c, n, buf, size, file->append ? UINT64_MAX : offset, *ret_end);
+	return n;
+}
+
+/* at: NULL for the descriptor's own offset. */
+static ssize_t write_once(struct gofer_file *file, struct mapping_change *c, const void *buf,
+			  size_t size, const uint64_t *at, uint64_t *ret_end)
+{
+	return at ? write_at(file, c, buf, size, *at, ret_end) : write_native(file, c, buf, size);
+}
+
+/* What mappings show is what was written: a copy, since others may change the caller's memory meanwhile. */
+static ssize_t write_mapped(struct gofer_file *file, struct mapping_change *c, const uint8_t *buf,
+			    size_t size, const uint64_t *at, uint64_t *ret_end)
+{
+	_cleanup_free_ uint8_t *own = malloc(MIN(size, (size_t)COPIED) + 1);
+	size_t done = 0, piece;
+	ssize_t n;
+
+	if (!own)
+		return -ENOMEM;
+	do {
+		uint64_t from = at ? *at + done : 0;
+
+		piece = MIN(size - done, (size_t)COPIED);
+		memcpy(own, buf + done, piece);
+		n = write_once(file, c, own, piece, at ? &from : NULL, ret_end);
+		if (n < 0)
+			return done ? (ssize_t)done : n;
+		done += (size_t)n;
+	} while ((size_t)n == piece && done < size);
+	return (ssize_t)done;
+}
+
+static ssize_t write_file(struct gofer_file *file, const void *buf, size_t size, const uint64_t *at,
+			  uint64_t *ret_end)
 {
 	struct mapping_change c;
 	ssize_t n;
 
 	*ret_end = 0;
+	size = MIN(size, (size_t)0x7ffff000);
 	mapping_change_begin(&c, file);
-	n = mapping_below_write(file, buf, size, offset, ret_end);
-	if (file->fd >= 0 && file->append) /* at the end, wherever that was */
-		mapping_changed(&c, -EAGAIN, c.store ? c.store->size : 0, UINT64_MAX, 0);
-	else
-		mapping_wrote(&c, n, buf, size, file->append ? UINT64_MAX : offset, *ret_end);
-	mapping_change_end(&c);
-	return n;
-}
-
-/* At the descriptor's own offset. */
-static ssize_t native_write(struct gofer_file *file, const void *buf, size_t size)
-{
-	struct mapping_change c;
-	ssize_t n;
-	off_t end;
-
-	mapping_change_begin(&c, file);
-	n = write(file->fd, buf, size);
-	if (n < 0)
-		n = -errno;
-	if (c.store) {
-		end = lseek(file->fd, 0, SEEK_CUR);
-		if (end < MAX(n, (ssize_t)0))
-			mapping_changed(&c, -EAGAIN, 0, UINT64_MAX, 0);
-		else
-			mapping_wrote(&c, n, buf, size, (uint64_t)(end - MAX(n, (ssize_t)0)),
-				      (uint64_t)end);
-	}
+	n = c.store ? write_mapped(file, &c, buf, size, at, ret_end)
+		    : write_once(file, &c, buf, size, at, ret_end);
 	mapping_change_end(&c);
 	return n;
 }
@@ -326,7 +364,7 @@ ssize_t gofer_pwrite(struct gofer_file *file, const void *buf, size_t size, uint
 		return fail_path(-EBADF, "write", file->path);
 	if (mapping_holds(file, buf, size))
 		return mapping_bounce_write(file, buf, size, &offset);
-	n = handle_write(file, buf, size, offset, &end);
+	n = write_file(file, buf, size, &offset, &end);
 	return n < 0 ? fail_path((int)n, "write", file->path) : n;
 }
 
@@ -340,11 +378,11 @@ ssize_t gofer_write(struct gofer_file *file, const void *buf, size_t size)
 	if (mapping_holds(file, buf, size))
 		return mapping_bounce_write(file, buf, size, NULL);
 	if (file->fd >= 0) {
-		n = native_write(file, buf, size);
+		n = write_file(file, buf, size, NULL, &end);
 		return n < 0 ? fail_path((int)n, "write", file->path) : n;
 	}
 	pthread_mutex_lock(&file->lock);
-	n = handle_write(file, buf, size, file->offset, &end);
+	n = write_file(file, buf, size, &file->offset, &end);
 	if (n > 0)
 		file->offset = file->append ? end : file->offset + (uint64_t)n;
 	pthread_mutex_unlock(&file->lock);
@@ -368,7 +406,7 @@ static off_t seek_hole(struct gofer_file *file, uint64_t offset, bool hole)
 	m.handle = file->handle;
 	m.offset = offset;
 	m.hole = hole;
-	r = handle_call(file, RPC_TYPE_Seek, &m.base, &reply);
+	r = request_call(file, RPC_TYPE_Seek, &m.base, &reply);
 	if (r < 0)
 		return r;
 	found = (off_t)((Gofer__SeekReply *)reply.message)->offset;
@@ -442,7 +480,7 @@ int mapping_below_sync(struct gofer_file *file, bool data_only)
 	m.n_handles = 1;
 	m.data_only = data_only;
 	if (r == 0)
-		r = handle_call_simple(file, RPC_TYPE_Sync, &m.base);
+		r = call_simple(file, RPC_TYPE_Sync, &m.base);
 	return r < 0 ? r : e;
 }
 
@@ -499,7 +537,7 @@ int gofer_fallocate(struct gofer_file *file, int mode, uint64_t offset, uint64_t
 	r = content_change_begin(file, &change, offset, end);
 	if (r == 0) {
 		data_begin(file, &op);
-		r = handle_call_simple(file, RPC_TYPE_Allocate, &m.base);
+		r = call_simple(file, RPC_TYPE_Allocate, &m.base);
 		cache_end(&op);
 		content_change_end(file, &change,
 				   r < 0 || keeps ? PAGE_SIZE_UNKNOWN : PAGE_SIZE_AT_LEAST, end);
@@ -507,84 +545,4 @@ int gofer_fallocate(struct gofer_file *file, int mode, uint64_t offset, uint64_t
 	mapping_changed(&mapped, r, clears ? offset : end, end, keeps ? 0 : end);
 	mapping_change_end(&mapped);
 	return r < 0 ? fail_path(r, "fallocate", file->path) : 0;
-}
-
-/* Where neither side can do it alone: through this process. */
-static ssize_t copy_through(struct gofer_file *in, uint64_t in_offset, struct gofer_file *out,
-			    uint64_t out_offset, size_t length)
-{
-	_cleanup_free_ void *buf = NULL;
-	ssize_t n;
-
-	length = MIN(length, (size_t)4 * FRAME_MAX_DATA);
-	buf = malloc(length ? length : 1);
-	if (!buf)
-		return -ENOMEM;
-	n = gofer_pread(in, buf, length, in_offset);
-	return n > 0 ? gofer_pwrite(out, buf, (size_t)n, out_offset) : n;
-}
-
-/* By the kernel, or the server; -EXDEV where neither has both. */
-static ssize_t copy_there(struct gofer_file *in, uint64_t in_offset, struct gofer_file *out,
-			  uint64_t out_offset, size_t length)
-{
-	Gofer__CopyRequest m = GOFER__COPY_REQUEST__INIT;
-	off_t from = (off_t)in_offset, to = (off_t)out_offset;
-	struct page_change change;
-	struct gofer_reply reply;
-	struct cache_op op;
-	ssize_t n;
-	int r;
-
-	if (in->fd >= 0 && out->fd >= 0) {
-		n = copy_file_range(in->fd, &from, out->fd, &to, length, 0);
-		return n < 0 ? -errno : n;
-	}
-	if (!in->handle || !out->handle || in->mount->session != out->mount->session)
-		return -EXDEV;
-	m.source = in->handle;
-	m.source_offset = in_offset;
-	m.dest = out->handle;
-	m.dest_offset = out_offset;
-	m.length = length;
-	r = content_settle(in);
-	if (r == 0)
-		r = content_change_begin(out, &change, out_offset,
-					 MIN(out_offset + m.length, (uint64_t)INT64_MAX));
-	if (r < 0)
-		return r;
-	data_begin(out, &op);
-	r = handle_call(in, RPC_TYPE_Copy, &m.base, &reply);
-	cache_end(&op);
-	n = r;
-	if (r == 0) {
-		n = (ssize_t)((Gofer__CopyReply *)reply.message)->count;
-		gofer_reply_free(&reply);
-	}
-	content_change_end(out, &change, r < 0 ? PAGE_SIZE_UNKNOWN : PAGE_SIZE_AT_LEAST,
-			   n > 0 ? out_offset + (uint64_t)n : 0);
-	return n;
-}
-
-ssize_t gofer_copy_file_range(struct gofer_file *in, uint64_t in_offset, struct gofer_file *out,
-			      uint64_t out_offset, size_t length)
-{
-	struct mapping_change mapped;
-	uint64_t end;
-	ssize_t n;
-
-	if (in_offset > INT64_MAX || out_offset > INT64_MAX)
-		return fail_path(-EINVAL, "copy", in->path);
-	length = MIN(length, (size_t)0x7ffff000);
-	n = mapping_flush(in);
-	if (n < 0)
-		return fail_path((int)n, "copy", in->path);
-	mapping_change_begin(&mapped, out);
-	n = copy_there(in, in_offset, out, out_offset, length);
-	end = out_offset + (n < 0 ? length : (uint64_t)n);
-	mapping_changed(&mapped, n < 0 ? (int)n : 0, out_offset, end, n > 0 ? end : 0);
-	mapping_change_end(&mapped);
-	if (n == -EXDEV || n == -EOPNOTSUPP || n == -ENOSYS)
-		return copy_through(in, in_offset, out, out_offset, length);
-	return n < 0 ? fail_path((int)n, "copy", in->path) : n;
 }

@@ -23,7 +23,8 @@ struct store {
 	bool hangs_up;  /* at the next Write */
 	bool hold_ping; /* a Ping is answered after the next Write */
 	uint32_t ping;
-	bool hold; /* the next Write is executed when release() is called */
+	uint8_t *spoilt; /* the program's memory that is being written: changed meanwhile */
+	bool hold;       /* the next Write is executed when release() is called */
 	struct held {
 		struct frame frame;
 		uint64_t offset;
@@ -76,6 +77,8 @@ static void serve_write(struct fake *f, struct store *s, const struct frame *q)
 	int fail = s->fail;
 
 	s->writes++;
+	if (s->spoilt)
+		memset(s->spoilt, 'x', n);
 	if (s->seed && !fail) {
 		unsigned k = rnd(&s->seed, 8);
 
@@ -517,6 +520,36 @@ Test(writeback, what_waits_shows_in_memory)
 		cr_expect_eq(((char *)p)[i], 'a');
 	cr_expect_eq(((char *)p)[9999], 'a');
 	cr_expect_eq(gofer_munmap(w.ns, p, 10000), 0);
+	stop(&w);
+}
+
+Test(writeback, what_others_make_of_the_buffer_meanwhile_is_nowhere)
+{
+	static uint8_t buf[5000], back[5000];
+	struct gofer_file *other;
+	struct writer w;
+	void *p;
+
+	start(&w, 0, NEVER_MS);
+	cr_assert_eq(gofer_open(w.ns, "/f", O_RDWR | O_SYNC, 0, &other), 0);
+	for (unsigned mapped = 0; mapped < 2; mapped++) {
+		if (mapped) {
+			cr_assert_eq(gofer_mmap(other, NULL, 5000, PROT_READ, MAP_SHARED, 0, &p), 0,
+				     "%s", gofer_message());
+			cr_assert_eq(*(volatile char *)p, 'a');
+		}
+		memset(buf, 'a' + (int)mapped, sizeof(buf));
+		w.store->spoilt = buf;
+		cr_assert_eq(gofer_pwrite(other, buf, sizeof(buf), 0), sizeof(buf));
+		w.store->spoilt = NULL;
+		cr_expect(has(&w, 'a' + (int)mapped, sizeof(buf), 0));
+		cr_expect_eq(gofer_pread(other, back, sizeof(back), 0), sizeof(back));
+		cr_expect_eq(memcmp(back, w.store->data, sizeof(back)), 0, "by handle");
+		if (mapped)
+			cr_expect_eq(memcmp(p, w.store->data, sizeof(back)), 0, "in memory");
+	}
+	cr_expect_eq(gofer_munmap(w.ns, p, 5000), 0);
+	gofer_close(other);
 	stop(&w);
 }
 
