@@ -174,7 +174,8 @@ int gofer_session_get_cache_stats(struct gofer_session *session,
  */
 int gofer_session_sync(struct gofer_session *session);
 /*
- * What programs were told is written and the server has not got (yet): each range. Returns how many, or -ENOMEM; also after
+ * What programs were told is written, or have stored to mappings, and the server has not got (yet): each range; of mappings whole pages, and where the kernel
+ * does not say what was stored, all that may have been. Returns how many, or -ENOMEM; also after
  * the connection is gone. The callback may be NULL; its argument is valid while it runs. No request.
  */
 struct gofer_risk {
@@ -267,7 +268,8 @@ struct gofer_dir;
  *   exclusive     this client only, and nobody else looks: as writethrough, and what is written to open files without a donated descriptor
  *                 waits in the page cache. It is sent by age and by amount (see dirty_ms), by gofer_fsync(), before the last gofer_close() of a file that was
  *                 open for writing returns, by gofer_session_sync() and gofer_umount(), before raw gofer_call()s, and when the session is closed. O_SYNC, O_DSYNC and O_APPEND
- *                 wait for nothing, nor does anything while the session has mappings (gofer_mmap()). Sizes and times are shown as if it was there. An error is told once to each open file of the inode, by gofer_fsync() or
+ *                 wait for nothing, nor does what is written by handle while the session has mappings (gofer_mmap()); what is stored to those goes by age, too, where the
+ *                 kernel says what was. Sizes and times are shown as if it was there. An error is told once to each open file of the inode, by gofer_fsync() or
  *                 gofer_close(); what could not be sent stays, is tried again every second, and is listed by gofer_at_risk(). Closing the session gives it up, so ask before.
  *                 gofer_submit() does not wait for it: call gofer_session_sync() before submitting what is about the same files.
  * "This client" is the session: what several namespaces, views, mounts, or raw calls of one session do is known to all of them. The

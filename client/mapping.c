@@ -174,6 +174,7 @@ static int map_store(struct store *s, struct gofer_file *file, void *addr, struc
 		mapping_free(map);
 		return r;
 	}
+	mapping_ages(map);
 	if (map->flags & MAP_POPULATE)
 		(void)store_fill(s, file, map->offset, map->offset + map->len, true);
 	*ret_addr = map->addr;

@@ -14,7 +14,8 @@
  *
  * How they go back: stores go to the memory alone. Which pages were stored to is what write protection by userfaultfd
  * tells (mapping_track.c): a page that is not protected was, or may have been. Each is protected before its memory
- * becomes present, and again before it is sent. Where that is not to be had, whatever is present and can be stored to is sent.
+ * becomes present, and again before it is sent. Where that is not to be had, whatever is present and can be stored to is sent. They go
+ * when somebody asks for it (msync, fsync, munmap); in mode exclusive also by age, into the page cache, whose business they are then (mapping_age.c).
  *
  * Pages that can be stored to stay until they are unmapped; others may be given up for others (store_trim()).
  *
@@ -84,6 +85,7 @@ struct store {
 	/* The present, by pages: those that were filled, and all that must stay so. */
 	struct interval_set present, whole;
 	struct interval_set dirty; /* was found written, and not sent yet */
+	int error;                 /* of the last attempt to send it */
 	uint8_t *window;           /* of the memfd, to fill it through */
 	uint64_t window_at;
 	uint64_t expected, run; /* where a fault would be sequential, and how much is read then */
@@ -186,8 +188,20 @@ void store_trim(struct mapper *m);
 /* ---- mapping_track.c ---- */
 /* With `io` to write. Sends what was stored to [begin, end) through mappings. */
 int store_flush(struct store *s, uint64_t begin, uint64_t end);
+/* With the lock, and `io`: what was stored to [begin, end) becomes dirty. */
+int store_collect(struct store *s, uint64_t begin, uint64_t end);
+/* With the lock: a file to write through. NULL. */
+struct gofer_file *store_writer(const struct store *s);
 /* With the lock: of what is present of a mapping, nothing is written so far. */
 void mapping_protect(struct mapping *map, uint64_t begin, uint64_t end);
+
+/* ---- mapping_age.c: what was stored and is not sent yet ---- */
+/* From now on what is stored to the mapping is looked for now and then, where that can be known. */
+void mapping_ages(const struct mapping *map);
+/* For the one who sends in the background: what was stored goes into the page cache as dirty pages, as far as nobody has to wait. */
+void mapper_age(struct mapper *m);
+/* As pages_at_risk(): more of them. */
+int mapper_at_risk(struct mapper *m, struct page_risk **risks, size_t *n);
 
 /* ---- mapping_fault.c ---- */
 /* With mapper->lock to write: finds out what there is, and starts the thread. */

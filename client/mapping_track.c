@@ -96,8 +96,7 @@ static int collect_tracked(struct mapping *map, uint64_t begin, uint64_t end)
 	return r;
 }
 
-/* With the lock. */
-static int collect(struct store *s, uint64_t begin, uint64_t end)
+int store_collect(struct store *s, uint64_t begin, uint64_t end)
 {
 	int r = 0;
 
@@ -116,8 +115,7 @@ static int collect(struct store *s, uint64_t begin, uint64_t end)
 
 /* ---- sending ---- */
 
-/* With the lock: a file to write through. */
-static struct gofer_file *writer(const struct store *s)
+struct gofer_file *store_writer(const struct store *s)
 {
 	for (const struct mapping *map = s->mappings; map; map = map->next)
 		if (map->writes)
@@ -154,13 +152,13 @@ static int send_range(struct store *s, struct gofer_file *file, uint64_t begin, 
 	return 0;
 }
 
-int store_flush(struct store *s, uint64_t begin, uint64_t end)
+static int flush(struct store *s, uint64_t begin, uint64_t end)
 {
 	_cleanup_free_ uint8_t *buf = NULL;
 	int r;
 
 	pthread_mutex_lock(&s->lock);
-	r = collect(s, begin, end);
+	r = store_collect(s, begin, end);
 	pthread_mutex_unlock(&s->lock);
 	while (r == 0) {
 		struct gofer_file *file;
@@ -169,7 +167,7 @@ int store_flush(struct store *s, uint64_t begin, uint64_t end)
 
 		pthread_mutex_lock(&s->lock);
 		found = begin < end && interval_next(&s->dirty, begin, &in) && in.begin < end;
-		file = writer(s);
+		file = store_writer(s);
 		pthread_mutex_unlock(&s->lock);
 		if (!found)
 			break;
@@ -182,5 +180,15 @@ int store_flush(struct store *s, uint64_t begin, uint64_t end)
 		r = buf ? send_range(s, file, begin, in.end, buf) : -ENOMEM;
 		begin = in.end;
 	}
+	return r;
+}
+
+int store_flush(struct store *s, uint64_t begin, uint64_t end)
+{
+	int r = flush(s, begin, end);
+
+	pthread_mutex_lock(&s->lock);
+	s->error = r;
+	pthread_mutex_unlock(&s->lock);
 	return r;
 }

@@ -338,9 +338,10 @@ void gofer_session_close(struct gofer_session *s)
 	/* In a forked child the lock may be anybody's, and the connection is the parent's: only
 	 * memory is freed. */
 	if (*s->alive == 1) {
+		writeback_quit(s);
 		mapper_free(s->mapper, false);
 		s->mapper = NULL;
-		writeback_stop(s);
+		(void)writeback_all(s);
 		pthread_mutex_lock(&s->lock);
 		if (!s->dead && session_flush_out(s) == 0)
 			(void)session_flush_closes(s);

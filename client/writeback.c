@@ -253,13 +253,23 @@ static int send_some(struct gofer_session *s, struct page_file *f, uint64_t *at)
 	return r == -EAGAIN ? 1 : r;
 }
 
+/* As pages_wait_due(); and what was stored to memory becomes dirty when it is time. */
+static struct page_file *wait_due(struct gofer_session *s, unsigned ms, bool *ret_stop)
+{
+	struct page_file *f = pages_wait_due(s->pages, ms, ret_stop);
+
+	if (!*ret_stop && pages_look_due(s->pages, atomic_load(&s->mapper->n_mappings)))
+		mapper_age(s->mapper);
+	return f;
+}
+
 static void *run(void *data)
 {
 	struct gofer_session *s = data;
 	bool stop = false;
 
 	while (!stop) {
-		struct page_file *f = pages_wait_due(s->pages, 0, &stop), *other;
+		struct page_file *f = wait_due(s, 0, &stop), *other;
 		uint64_t at = 0;
 		int r = f != NULL;
 
@@ -274,13 +284,13 @@ static void *run(void *data)
 			/* Answered already; unless there was no room for any. */
 			if (*pages_quiet(f) && at != before)
 				continue;
-			other = pages_wait_due(s->pages, LOOK_MS, &stop);
+			other = wait_due(s, LOOK_MS, &stop);
 			pages_close(s->pages, other);
 		}
 		/* The last answers. */
 		while (f && !stop && !*pages_quiet(f)) {
 			session_look(s);
-			other = pages_wait_due(s->pages, LOOK_MS, &stop);
+			other = wait_due(s, LOOK_MS, &stop);
 			pages_close(s->pages, other);
 		}
 		pages_close(s->pages, f);
@@ -308,14 +318,12 @@ int writeback_start(struct gofer_session *s)
 	return r;
 }
 
-void writeback_stop(struct gofer_session *s)
+void writeback_quit(struct gofer_session *s)
 {
-	(void)writeback_all(s);
 	if (!s->writing_back)
 		return;
 	pages_stop(s->pages);
 	(void)pthread_join(s->writeback, NULL);
-	s->writing_back = false;
 }
 
 /* ---- for the program ---- */
@@ -339,8 +347,12 @@ int gofer_at_risk(struct gofer_session *s, gofer_risk_callback callback, void *u
 
 	if (r == 0 && s->pages)
 		r = pages_at_risk(s->pages, &risks, &n);
-	if (r < 0)
+	if (r == 0 && s->mapper)
+		r = mapper_at_risk(s->mapper, &risks, &n);
+	if (r < 0) {
+		pages_risks_free(risks, n);
 		return r;
+	}
 	for (size_t i = 0; i < n && callback; i++) {
 		const struct gofer_risk risk = { .dev = risks[i].dev,
 						 .ino = risks[i].ino,

@@ -23,5 +23,5 @@ int writeback_exclude(struct gofer_session *s);
 void writeback_include(struct gofer_session *s);
 /* From now on dirty pages are sent by themselves. */
 int writeback_start(struct gofer_session *s);
-/* Sends what there is, and ends that. */
-void writeback_stop(struct gofer_session *s);
+/* Ends that; nothing more waits. What is dirty is sent by writeback_all(). */
+void writeback_quit(struct gofer_session *s);

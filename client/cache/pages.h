@@ -219,6 +219,12 @@ void pages_late(struct pages *p, bool begin);
  * pages_next_dirty(): any that is dirty and comes after *turn (0 at first), without waiting.
  */
 struct page_file *pages_wait_due(struct pages *p, unsigned ms, bool *ret_stop);
+/*
+ * Memory that may be stored to unheard is to be looked at, when it may be as old as pages: then that wait ends. pages_look_due() tells, once; again: also
+ * the next time.
+ */
+void pages_look_begin(struct pages *p);
+bool pages_look_due(struct pages *p, bool again);
 struct page_file *pages_next_dirty(struct pages *p, uint64_t *turn);
 void pages_stop(struct pages *p);
 

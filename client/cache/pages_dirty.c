@@ -414,6 +414,29 @@ void pages_late(struct pages *p, bool begin)
 
 /* ---- who is next ---- */
 
+void pages_look_begin(struct pages *p)
+{
+	pthread_mutex_lock(&p->lock);
+	if (!p->look) {
+		p->look = now_ns() + p->age;
+		pthread_cond_signal(&p->wake);
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
+bool pages_look_due(struct pages *p, bool again)
+{
+	uint64_t now = now_ns();
+	bool due;
+
+	pthread_mutex_lock(&p->lock);
+	due = p->look && p->look <= now;
+	if (due)
+		p->look = again ? now + p->age : 0;
+	pthread_mutex_unlock(&p->lock);
+	return due;
+}
+
 struct page_file *pages_wait_due(struct pages *p, unsigned ms, bool *ret_stop)
 {
 	uint64_t until = now_ns() + (uint64_t)ms * 1000000;
@@ -433,7 +456,9 @@ struct page_file *pages_wait_due(struct pages *p, unsigned ms, bool *ret_stop)
 				f = i;
 			next = MIN(next, much && !i->error ? i->picked + AGAIN_NS : i->due);
 		}
-		if (f || (ms && now >= until))
+		if (p->look)
+			next = MIN(next, p->look);
+		if (f || (ms && now >= until) || (p->look && p->look <= now))
 			break;
 		if (next == UINT64_MAX) {
 			pthread_cond_wait(&p->wake, &p->lock);

@@ -74,6 +74,7 @@ struct pages {
 	size_t dirty_frames, dirty_limit;
 	size_t sending; /* Writes of dirty pages in flight, of all files */
 	_Atomic bool quiet;
+	uint64_t look; /* when memory is looked at next; 0: there is none */
 	uint64_t age;  /* ns */
 	unsigned late; /* changes that nobody waits for any more */
 	struct page_handle *newest_idle, *oldest_idle;

@@ -320,7 +320,7 @@ static void compare_host(struct thread *t, const struct content *c, int name, co
 		if (!is_mine(t, c, i))
 			continue;
 		may_differ =
-			(risk ? risk[i] : c->late[i]) || c->stored[i] ||
+			(risk ? risk[i] : c->late[i] || c->stored[i]) ||
 			(busy && ((i >= t->begin && i < t->end) || (t->resizes && i >= (size_t)n)));
 		if (there[i] != c->data[i] && !may_differ)
 			wrong(t, "byte %zu of %s is %02x on the host instead of %02x", i, path,

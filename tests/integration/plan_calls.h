@@ -187,7 +187,7 @@ static void do_unmap(struct thread *t, unsigned k)
 	while (!worked(t, r) && !ended(t));
 	for (size_t i = from; i < to && !ended(t); i++)
 		if (is_mine(t, c, i) && c->stored[i])
-			c->stored[i] = c->late[i] = false;
+			c->stored[i] = false;
 	t->maps[k].addr = NULL;
 	c->opens--;
 	put(t, c);

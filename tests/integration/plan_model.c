@@ -10,7 +10,7 @@
  * known exactly. All go through one session, whose page cache is smaller than the files.
  *
  * In part of the rounds Writes fail (inject.h): then a call may fail as well, and has done nothing. In part of the rounds the connection ends in the
- * middle: what the host has not got must be what gofer_at_risk() lists, or what a mapping holds. With -kill, the client (a child) or the
+ * middle: what the host has not got must be what gofer_at_risk() lists. With -kill, the client (a child) or the
  * server is killed with SIGKILL instead: what a call has synced must be on the host. The model is in memory that outlives the child.
  *
  * n: of each mode, of all its rounds and threads. A shared tree has no writable mappings but of descriptors.

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 prog=$BUILD/tests/integration/plan_model
 [ -x "$prog" ] || fail "$prog is not built"
-n=${GOFER_TEST_PLAN_OPERATIONS:-6000}
+n=${GOFER_TEST_PLAN_OPERATIONS:-4000}
 kills=${GOFER_TEST_PLAN_KILLS:-1}
 
 mkdir "$T/vol"

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <time.h>
 
+#include "client/mapping_limits.h"
 #include "client/session.h"
 #include "tests/unit/client_fixture.h"
 
@@ -520,6 +521,67 @@ Test(writeback, what_waits_shows_in_memory)
 		cr_expect_eq(((char *)p)[i], 'a');
 	cr_expect_eq(((char *)p)[9999], 'a');
 	cr_expect_eq(gofer_munmap(w.ns, p, 10000), 0);
+	stop(&w);
+}
+
+/* NULL where the kernel does not say what was stored. */
+static char *map_all(struct writer *w, size_t size)
+{
+	void *p;
+
+	put(w, 'a', size, 0);
+	cr_assert_eq(gofer_mmap(w->file, NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, 0, &p), 0,
+		     "%s", gofer_message());
+	if (mapping_features(w->fake->session) & MAPPING_TRACK)
+		return p;
+	cr_expect_eq(gofer_munmap(w->ns, p, size), 0);
+	return NULL;
+}
+
+Test(writeback, what_is_stored_to_memory_goes_by_age_too)
+{
+	struct writer w;
+	char *p;
+
+	start(&w, 0, 1);
+	p = map_all(&w, 10000);
+	for (unsigned i = 0; p && i < 3; i++) {
+		p[5000] = (char)('b' + i);
+		pthread_mutex_lock(&w.store->lock);
+		while (w.store->size < 10000 || w.store->data[5000] != 'b' + i)
+			pthread_cond_wait(&w.store->changed, &w.store->lock);
+		pthread_mutex_unlock(&w.store->lock);
+	}
+	if (p)
+		cr_expect_eq(gofer_munmap(w.ns, p, 10000), 0);
+	stop(&w);
+}
+
+Test(writeback, what_is_stored_to_memory_is_listed)
+{
+	bool listed[16384] = { false };
+	struct writer w;
+	char *p;
+
+	start(&w, 0, NEVER_MS);
+	p = map_all(&w, 10000);
+	if (p) {
+		cr_expect_eq(gofer_session_sync(w.fake->session), 0);
+		cr_expect_eq(risks(&w), 0);
+		p[5000] = 'b';
+		cr_expect_eq(gofer_at_risk(w.fake->session, note_risk, listed), 1);
+		cr_expect(listed[5000] && !listed[2000] && !listed[9000]);
+		cr_expect_eq(last_risk.error, 0);
+		w.store->fail = ENOSPC;
+		cr_expect_eq(gofer_msync(w.ns, p, 10000, MS_SYNC), -ENOSPC);
+		cr_expect_eq(risks(&w), 1);
+		cr_expect_eq(last_risk.error, -ENOSPC);
+		w.store->fail = 0;
+		cr_expect_eq(gofer_msync(w.ns, p, 10000, MS_SYNC), 0);
+		cr_expect_eq(risks(&w), 0);
+		cr_expect_eq(w.store->data[5000], 'b');
+		cr_expect_eq(gofer_munmap(w.ns, p, 10000), 0);
+	}
 	stop(&w);
 }
 
