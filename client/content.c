@@ -420,15 +420,30 @@ static int make_room(struct gofer_file *file, size_t more)
 	return r;
 }
 
+/* Whether it may be written into the cache. What the server says of the size is no news while something is on its way, or if the connection became another. */
+static bool writable(struct gofer_file *file)
+{
+	struct pages *p = pages_of(file);
+
+	for (unsigned tries = 0; tries < STAT_TRIES; tries++) {
+		if (usable(file, true))
+			return true;
+		if (pages_usable(p, file->pages) != PAGES_ASK || content_settle(file) < 0)
+			break;
+	}
+	return false;
+}
+
 /* Writes into the cache. Returns how much of it; the rest cannot wait there. */
 static ssize_t write_behind(struct gofer_file *file, const uint8_t *buf, size_t size,
 			    uint64_t offset)
 {
 	struct pages *p = pages_of(file);
 	size_t done = 0, n, piece;
+	unsigned tries = 0;
 	int r;
 
-	if (writeback_start(file->mount->session) < 0 || !usable(file, true))
+	if (writeback_start(file->mount->session) < 0 || !writable(file))
 		return 0;
 	do {
 		piece = MIN(size - done, (size_t)WRITE_PIECE);
@@ -441,7 +456,10 @@ static ssize_t write_behind(struct gofer_file *file, const uint8_t *buf, size_t 
 		}
 		n = pages_write(p, file->pages, buf + done, piece, offset + done);
 		done += n;
-	} while (n == piece && done < size);
+		/* What made room may have had to make the connection again. */
+		if (n < piece && (++tries == STAT_TRIES || !writable(file)))
+			break;
+	} while (done < size);
 	return (ssize_t)done;
 }
 

@@ -104,15 +104,10 @@ static void run(const char *host, bool server, unsigned round, unsigned acknowle
 	close(fds[1]);
 	while (acknowledged-- && (n = read(fds[0], &next, sizeof(next))) == sizeof(next))
 		said = next;
-	if (server) {
-		struct process_list list;
-
-		server_processes(&list);
-		for (size_t i = 0; i < list.n; i++)
-			kill(list.at[i].pid, SIGKILL);
-	} else {
+	if (server)
+		server_kill();
+	else
 		kill(client, SIGKILL);
-	}
 	/* What it said before it ended counts, too. */
 	while ((n = read(fds[0], &next, sizeof(next))) == sizeof(next))
 		said = next;

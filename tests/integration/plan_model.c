@@ -239,15 +239,6 @@ static void run(const char *host, enum gofer_interop mode, uint64_t seed, uint64
 
 /* ---- who is killed ---- */
 
-static void kill_server(void)
-{
-	struct process_list list;
-
-	server_processes(&list);
-	for (size_t i = 0; i < list.n; i++)
-		kill(list.at[i].pid, SIGKILL);
-}
-
 static void *kill_when(void *data)
 {
 	struct plan *p = data;
@@ -255,7 +246,7 @@ static void *kill_when(void *data)
 	while (atomic_load(&p->done) < p->cut_after)
 		sched_yield();
 	atomic_store(&p->ends, true);
-	kill_server();
+	server_kill();
 	return NULL;
 }
 

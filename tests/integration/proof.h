@@ -11,6 +11,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -233,6 +234,22 @@ static inline void server_processes(struct process_list *list)
 		if (tasks)
 			closedir(tasks);
 	}
+}
+
+/* kill -9 of all of them: stopped first, so that none makes another one meanwhile. */
+static inline void server_kill(void)
+{
+	struct process_list list = { .n = 0 };
+	size_t before;
+
+	do {
+		before = list.n;
+		server_processes(&list);
+		for (size_t i = 0; i < list.n; i++)
+			(void)kill(list.at[i].pid, SIGSTOP);
+	} while (list.n != before);
+	for (size_t i = 0; i < list.n; i++)
+		(void)kill(list.at[i].pid, SIGKILL);
 }
 
 static inline const struct process *process_find(const struct process_list *list, pid_t pid)
