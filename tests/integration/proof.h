@@ -11,6 +11,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -236,7 +237,7 @@ static inline void server_processes(struct process_list *list)
 	}
 }
 
-/* kill -9 of all of them: stopped first, so that none makes another one meanwhile. */
+/* kill -9 of all of them: stopped first, so that none makes another one meanwhile. When this returns they are gone, and hold nothing. */
 static inline void server_kill(void)
 {
 	struct process_list list = { .n = 0 };
@@ -248,8 +249,17 @@ static inline void server_kill(void)
 		for (size_t i = 0; i < list.n; i++)
 			(void)kill(list.at[i].pid, SIGSTOP);
 	} while (list.n != before);
-	for (size_t i = 0; i < list.n; i++)
+	for (size_t i = 0; i < list.n; i++) {
+		struct pollfd p = { .fd = (int)syscall(SYS_pidfd_open, list.at[i].pid, 0),
+				    .events = POLLIN };
+
+		if (p.fd < 0)
+			continue; /* it has ended */
 		(void)kill(list.at[i].pid, SIGKILL);
+		while (poll(&p, 1, -1) < 0 && errno == EINTR)
+			;
+		close(p.fd);
+	}
 }
 
 static inline const struct process *process_find(const struct process_list *list, pid_t pid)
