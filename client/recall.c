@@ -144,8 +144,10 @@ static int watch(struct lookup *l, const struct cache_path *path, enum cache_wan
 		return r;
 	if (reply.kind == GOFER_REPLY_STOP) {
 		answer->stop = *(Gofer__Stop *)reply.message;
-		memcpy(answer->text, answer->stop.target.data,
-		       MIN(answer->stop.target.len, sizeof(answer->text)));
+		/* Only a link has a target. */
+		if (answer->stop.target.len)
+			memcpy(answer->text, answer->stop.target.data,
+			       MIN(answer->stop.target.len, sizeof(answer->text)));
 		answer->stop.target.data = (uint8_t *)answer->text;
 		answer->stop.followed = NULL;
 		answer->stop.n_followed = 0;

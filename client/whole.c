@@ -11,7 +11,7 @@
 
 /* ---- reading ---- */
 
-enum { AGAIN = 2, TRIES = 8 };
+enum { AGAIN = 2, TRIES = 8, ROOM_AT_FIRST = 16 * 1024 * 1024 };
 
 /* Whether what was read may be older than what was written here; then that is sent. */
 static int behind(struct gofer_session *s, const Gofer__Attr *attr, uint64_t since)
@@ -112,7 +112,8 @@ static int read_large(struct gofer_namespace *ns, const char *path, void **ret_d
 		r = gofer_fstat(file, &st);
 	if (r < 0)
 		return r;
-	room = (size_t)st.st_size + 1;
+	/* What the server says of the size is believed as it comes. */
+	room = MIN((size_t)st.st_size, (size_t)ROOM_AT_FIRST) + 1;
 	for (;;) {
 		uint8_t *larger = realloc(data, room + 1);
 		ssize_t n;

@@ -498,6 +498,23 @@ static int stat_path(struct fake *f)
 	return r;
 }
 
+/* To a Watch, whose path has no ".." that could lead there. Each call comes to an end. */
+Test(client_hostile, above_the_root_is_no_answer_to_a_path_without_dots)
+{
+	const struct gofer_mount_options o = { .watch = true };
+	struct fake *f = fake_start(stop, NULL);
+	struct gofer_namespace *ns;
+	struct stat st;
+
+	stop_with = (Gofer__Stop){ .reason = GOFER__STOP__REASON__ABOVE_ROOT, .end = 3 };
+	cr_assert_eq(gofer_namespace_new(&ns), 0);
+	cr_assert_eq(gofer_mount(ns, f->session, 1, "/", &o), 0);
+	cr_assert_lt(gofer_stat(ns, "/abc/def", 0, &st), 0);
+	cr_assert_lt(gofer_access(ns, "/abc/def", F_OK, 0), 0);
+	gofer_namespace_free(ns);
+	fake_stop(f);
+}
+
 #define BYTES(s) ((ProtobufCBinaryData){ sizeof(s) - 1, (uint8_t *)(s) })
 
 Test(client_hostile, stops_that_cannot_be_end_the_session)
