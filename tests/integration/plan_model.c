@@ -229,7 +229,9 @@ static void run(const char *host, enum gofer_interop mode, uint64_t seed, uint64
 		stop(p);
 		add(&sum, p);
 	}
-	check(sum.compared && (sum.failed && sum.cut_short && sum.held_back && sum.ends),
+	/* Of few, it may be that none met a Write. */
+	check(sum.compared && sum.ends &&
+		      (operations < 20000 || (sum.failed && sum.cut_short && sum.held_back)),
 	      "%s: %lu operations of %u threads, %lu times compared; %lu Writes failed, %lu were "
 	      "cut "
 	      "short, %lu overtaken, %lu calls refused, %lu connections ended",
