@@ -17,6 +17,7 @@
 
 #include "client/session.h"
 #include "client/tls_stream.h"
+#include "client/tls_tickets.h"
 #include "common/net.h"
 
 /* A connection that is being made. */
@@ -70,6 +71,9 @@ static int begin(struct attempt *t, uint64_t deadline, char words[static TLS_WOR
 		snprintf(words, TLS_WORDS_MAX, "the other side does not speak " TLS_PROTOCOL);
 		r = -EPROTO;
 	}
+	/* What was checked then may have been revoked, expired, or be trusted no more. */
+	if (r == 0 && SSL_session_reused(t->ssl))
+		r = tls_verify_again(t->ssl, words);
 	if (r == 0)
 		r = tls_write(t->ssl, t->token, t->token_len, deadline, words);
 	/* In TLS 1.3 a server judges our certificate after our handshake is over. */
@@ -153,6 +157,27 @@ static int prepare(const char *server, const char *host, const struct gofer_tls_
 	return 0;
 }
 
+static const char *or_none(const char *text)
+{
+	return text ? text : "";
+}
+
+/* Whoever asks the same question may go on with the TLS session that answered it. */
+static int offer_tickets(struct attempt *t, const char *text, const struct gofer_tls_options *o)
+{
+	_cleanup_free_ char *question = NULL;
+
+	if (!o->tickets)
+		return 0;
+	if (asprintf(&question, "%s\n%s\n%s\n%s\n%s\n%s\n%s", text, or_none(o->name),
+		     or_none(o->ca), or_none(o->crl), or_none(o->cert), or_none(o->key),
+		     or_none(o->token_file)) < 0) {
+		question = NULL;
+		return -ENOMEM;
+	}
+	return tls_tickets_attach(o->tickets, t->ssl, question);
+}
+
 static int set_nonblocking(int fd)
 {
 	int flags = fcntl(fd, F_GETFL);
@@ -178,6 +203,8 @@ int connect_tls(const char *server, const char *text, const struct gofer_tls_opt
 		r = set_nonblocking(t.net);
 	if (r == 0)
 		r = tls_stream_attach(t.ssl, t.net);
+	if (r == 0)
+		r = offer_tickets(&t, text, options ? options : &none);
 	if (r < 0)
 		return r;
 	r = begin(&t, deadline, words);
@@ -187,6 +214,7 @@ int connect_tls(const char *server, const char *text, const struct gofer_tls_opt
 	ret_helper->tls = tls_stream_new(t.ssl, timeout);
 	if (!ret_helper->tls)
 		return -ENOMEM;
+	ret_helper->tls_resumed = SSL_session_reused(t.ssl);
 	t.ssl = NULL;
 	*ret_sock = TAKE_FD(t.net);
 	return 0;

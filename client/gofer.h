@@ -39,6 +39,14 @@ const char *gofer_version(void);
 
 struct gofer_session;
 
+/*
+ * TLS sessions of earlier connections: who has them needs no certificates on the wire again. The certificate that they came with is checked
+ * each time all the same. Never on disk. For several sessions of one program; freed after the last of them was closed, or before.
+ */
+struct gofer_tls_tickets;
+int gofer_tls_tickets_new(struct gofer_tls_tickets **ret_tickets);
+void gofer_tls_tickets_free(struct gofer_tls_tickets *tickets);
+
 /* Files for "tls:"; NULL where there is none. */
 struct gofer_tls_options {
 	const char *
@@ -48,6 +56,8 @@ struct gofer_tls_options {
 	const char *token_file; /* a secret on one line, in place of a certificate */
 	const char *
 		name; /* what the server's certificate is to be for, if not the host of the address */
+	struct gofer_tls_tickets
+		*tickets; /* NULL: each session has some of its own, for when it connects again */
 };
 
 /* What a session says of its connection. */
@@ -146,9 +156,10 @@ struct gofer_stats {
 	uint64_t total;
 	uint64_t bytes_in, bytes_out;
 	uint64_t descriptors_in;
-	uint64_t by_channel; /* of the requests, those that went through a channel */
-	uint32_t channels;   /* that the session has */
-	uint32_t reconnects; /* how often the connection was lost, and made again */
+	uint64_t by_channel;  /* of the requests, those that went through a channel */
+	uint32_t channels;    /* that the session has */
+	uint32_t reconnects;  /* how often the connection was lost, and made again */
+	uint32_t tls_resumed; /* connections that went on with an earlier TLS session */
 };
 void gofer_session_get_stats(struct gofer_session *session, struct gofer_stats *ret_stats);
 /* What the session remembers (see gofer_interop), and how often that sufficed. -ENODATA where no mount of it remembers anything. */

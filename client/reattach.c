@@ -73,6 +73,16 @@ int reattach_new(const char *server, const struct gofer_session_options *options
 	if (options && options->tls)
 		a->tls = *options->tls;
 	a->options.tls = &a->tls;
+	if (!a->tls.tickets && strncmp(server, "tls:", 4) == 0) {
+		int r = gofer_tls_tickets_new(&a->own);
+
+		if (r < 0) {
+			a->tls = (struct gofer_tls_options){ 0 };
+			reattach_free(a);
+			return r;
+		}
+		a->tls.tickets = a->own;
+	}
 	a->patience = (uint64_t)(ms ? ms : (uint32_t)PATIENCE_MS) * 1000000;
 	if (keep_strings(a) < 0) {
 		reattach_free(a);
@@ -87,6 +97,7 @@ void reattach_free(struct reattach *a)
 	if (!a)
 		return;
 	numbers_deinit(a);
+	gofer_tls_tickets_free(a->own);
 	for (size_t i = 0; i < ARRAY_SIZE(a->strings); i++)
 		free(a->strings[i]);
 	free(a->roots);
@@ -349,6 +360,7 @@ static void install(struct gofer_session *s, struct attachment *fresh, struct he
 	a->hung = a->lost = false;
 	a->regained = now_ns();
 	s->stats.reconnects++;
+	s->stats.tls_resumed += s->helper.tls_resumed;
 	a->has_token = fresh->has_token;
 	memcpy(a->token, fresh->token, sizeof(a->token));
 	for (size_t i = 0; i < RECENT_CLOSES; i++) {

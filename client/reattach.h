@@ -53,8 +53,9 @@ struct reattach {
 	/* What the session was opened with. */
 	struct gofer_session_options options;
 	struct gofer_tls_options tls;
-	char *strings[8];  /* what these two point to */
-	uint64_t patience; /* ns */
+	char *strings[8];              /* what these two point to */
+	struct gofer_tls_tickets *own; /* where the program has none for several sessions */
+	uint64_t patience;             /* ns */
 
 	/* With the session's lock: */
 	bool hung, lost;

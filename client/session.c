@@ -306,9 +306,14 @@ int gofer_session_open(const char *server, const struct gofer_session_options *o
 	r = session_alloc(server, timeout, &s);
 	if (r < 0)
 		return r;
-	r = session_connect(server, options, timeout, &s->sock, &s->helper);
+	r = reattach_new(server, options, &again);
 	if (r < 0)
 		return r;
+	r = session_connect(server, again ? &again->options : options, timeout, &s->sock,
+			    &s->helper);
+	if (r < 0)
+		return r;
+	s->stats.tls_resumed = s->helper.tls_resumed;
 	if (stream_is(s->sock) == 1) {
 		s->stream = stream_new(s->sock, STREAM_CHUNK, false);
 		if (!s->stream)
@@ -319,9 +324,6 @@ int gofer_session_open(const char *server, const struct gofer_session_options *o
 			stream_carry(s->stream, &carrier);
 		}
 	}
-	r = reattach_new(server, options, &again);
-	if (r < 0)
-		return r;
 	r = session_hello(s, options ? options->client : NULL, &again);
 	if (r == 0)
 		r = session_channels_open(s, options ? options->channels : 0);

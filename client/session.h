@@ -146,6 +146,7 @@ struct tls_stream;
 struct helper {
 	pid_t ssh;              /* a child; 0 = none */
 	struct tls_stream *tls; /* around the stream's bytes; NULL = none */
+	bool tls_resumed;       /* with the TLS session of an earlier connection */
 };
 
 struct gofer_session {

@@ -295,6 +295,8 @@ void tls_stream_drop(struct tls_stream *t)
 {
 	if (!t)
 		return;
+	/* Else OpenSSL takes its tickets for spoiled, which they are not. */
+	SSL_set_shutdown(t->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	SSL_free(t->ssl);
 	pthread_mutex_destroy(&t->lock);
 	free(t);

@@ -261,6 +261,24 @@ static int verify_failed(const SSL *ssl, long result, char words[static TLS_WORD
 	return -EKEYREJECTED;
 }
 
+int tls_verify_again(SSL *ssl, char words[static TLS_WORDS_MAX])
+{
+	X509_STORE *store = SSL_CTX_get_cert_store(SSL_get_SSL_CTX(ssl));
+	X509 *cert = SSL_get0_peer_certificate(ssl);
+	X509_STORE_CTX *x = X509_STORE_CTX_new();
+	long result = X509_V_ERR_UNSPECIFIED;
+
+	if (x && cert && X509_STORE_CTX_init(x, store, cert, SSL_get_peer_cert_chain(ssl)) == 1 &&
+	    X509_STORE_CTX_set_default(x, SSL_is_server(ssl) ? "ssl_client" : "ssl_server") == 1 &&
+	    X509_VERIFY_PARAM_set1(X509_STORE_CTX_get0_param(x), SSL_get0_param(ssl)) == 1) {
+		(void)X509_verify_cert(x);
+		result = X509_STORE_CTX_get_error(x);
+	}
+	X509_STORE_CTX_free(x);
+	ERR_clear_error();
+	return result == X509_V_OK ? 0 : verify_failed(ssl, result, words);
+}
+
 int tls_failure(const SSL *ssl, int ssl_error, char words[static TLS_WORDS_MAX])
 {
 	long result = SSL_get_verify_result(ssl);

@@ -39,6 +39,11 @@ bool tls_protocol_agreed(const SSL *ssl);
  * whose handshake does not look.
  */
 bool tls_still_valid(SSL_CTX *ctx, X509 *cert);
+/*
+ * The certificate that a resumed session came with, judged as if the other side had just shown it: its chain, name, and validity now. 0, or
+ * -errno with words.
+ */
+int tls_verify_again(SSL *ssl, char ret_words[static TLS_WORDS_MAX]);
 /* Words, and an errno (negative), for the failure of the call before on this connection. */
 int tls_failure(const SSL *ssl, int ssl_error, char ret_words[static TLS_WORDS_MAX]);
 

@@ -70,6 +70,9 @@ int cli_open_session(struct cli *c, struct gofer_session **ret_session)
 						 .connection_data = c,
 						 .tls = &c->tls };
 
+	/* Each further session of this run needs no certificates on the wire. */
+	if (!c->tls.tickets && strncmp(c->address, "tls:", 4) == 0)
+		(void)gofer_tls_tickets_new(&c->tls.tickets);
 	return gofer_session_open(c->address, &options, ret_session);
 }
 
@@ -360,6 +363,9 @@ static void print_stats(struct cli *c)
 			    json_integer((json_int_t)(stats.bytes_in - c->before.bytes_in)));
 	json_object_set_new(all, "bytes_out",
 			    json_integer((json_int_t)(stats.bytes_out - c->before.bytes_out)));
+	if (stats.tls_resumed)
+		json_object_set_new(all, "tls_resumed",
+				    json_integer((json_int_t)stats.tls_resumed));
 	if (stats.reconnects)
 		json_object_set_new(all, "reconnects", json_integer((json_int_t)stats.reconnects));
 	if (c->channels)
@@ -472,6 +478,7 @@ int cli_end(struct cli *c)
 		c->session = NULL;
 	else
 		close_session(c);
+	gofer_tls_tickets_free(TAKE_PTR(c->tls.tickets));
 	free(TAKE_PTR(c->long_options));
 	free(TAKE_PTR(c->short_options));
 	return c->status;

@@ -330,8 +330,8 @@ def cut():
 class Relay:
     """In front of a server: the connections end after so many bytes from it, each in its turn; later ones do not."""
 
-    def __init__(self, server, *cuts):
-        self.server, self.cuts, self.made = server, list(cuts), 0
+    def __init__(self, server, *cuts, on_cut=lambda: None):
+        self.on_cut, self.server, self.cuts, self.made = on_cut, server, list(cuts), 0
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"tls:localhost:{self.listener.getsockname()[1]}"
         threading.Thread(target=self.accept, daemon=True).start()
@@ -347,12 +347,12 @@ class Relay:
             threading.Thread(target=self.carry, args=(client, there, None), daemon=True).start()
             threading.Thread(target=self.carry, args=(there, client, cut), daemon=True).start()
 
-    @staticmethod
-    def carry(source, to, left):
+    def carry(self, source, to, left):
         try:
             while (data := source.recv(65536 if left is None else min(left, 65536))):
                 to.sendall(data)
                 if left is not None and (left := left - len(data)) == 0:
+                    self.on_cut()
                     break
         except OSError:
             pass
@@ -372,6 +372,7 @@ def reconnect():
         out.write(os.urandom(3000000))
     with Server() as s:
         relay = Relay(s, 1000000, 500001, 3)
+        relay_address = relay.address
         argv = [GOFER, "cat", "--stats", "v:/lost", "--server", relay.address, "--tls-ca", "main/ca.pem", "--tls-cert", "alice.pem", "--tls-key",
                 "alice.key"]
         got = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=WAIT, check=False)
@@ -379,6 +380,17 @@ def reconnect():
             check(got.returncode == 0 and got.stdout == file.read(), f"a connection that is cut twice: {got.stderr.decode()[:500]}")
         # The fourth is the one that lasts: the third was cut in its handshake.
         check(b'"reconnects": 2' in got.stderr and relay.made == 4, f"{relay.made} connections were made")
+        # S132: the second goes on with the TLS session of the first, on both sides, as the same client.
+        check(re.search(rb'"tls_resumed": [12]', got.stderr), f"with the TLS session of an earlier one: {got.stderr.decode()[:500]}")
+        m = s.wait_for(r"(.*): TLSv1.3, .*, resumed")
+        check("alice" in m[1], f"the server says so: {m[0]}")
+        relay.close()
+        # S132: what a TLS session was made with is judged again: its authority is not trusted any more when it is to be resumed.
+        shutil.copy("main/ca.pem", "trusted.pem")
+        relay = Relay(s, 1000000, on_cut=lambda: shutil.copy("stranger/ca.pem", "trusted.pem"))
+        argv[argv.index("main/ca.pem")], argv[argv.index(relay_address)] = "trusted.pem", relay.address
+        got = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=WAIT, check=False)
+        check(got.returncode == 1 and relay.made == 2, f"a server that is not trusted any more is not connected to again: {got.stderr.decode()[:300]}")
         relay.close()
     os.unlink(f"{DIR}/v/lost")
 
