@@ -159,8 +159,10 @@ static int execute(struct request *r, struct packet *p)
 
 static void log_request(const struct request *r, int result, uint64_t ns)
 {
-	log_info("%s tag %" PRIu32 " uid %u: %s, %" PRIu64 " us", r->rpc ? r->rpc->name : "?",
-		 r->frame->header.tag, r->session->peer->uid,
+	char who[PEER_WORDS_MAX];
+
+	log_info("%s tag %" PRIu32 " %s: %s, %" PRIu64 " us", r->rpc ? r->rpc->name : "?",
+		 r->frame->header.tag, peer_words(r->session->peer, who),
 		 result < 0               ? errno_name(-result)
 		 : result == REQUEST_STOP ? "stop"
 					  : "ok",

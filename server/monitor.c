@@ -189,6 +189,7 @@ static bool start_session(struct monitor *m, int taken, const struct peer *known
 	struct session *s;
 	bool started = false;
 	const char *why;
+	char who[PEER_WORDS_MAX];
 	int r;
 
 	r = known ? 0 : ask_who(m, sock, &peer);
@@ -199,10 +200,11 @@ static bool start_session(struct monitor *m, int taken, const struct peer *known
 	}
 	why = refuse(m, &peer);
 	if (why) {
-		if (log_allow(&m->refused, 5) && peer.name[0])
-			log_warning("refused %s: %s", peer.name, why);
-		else if (!peer.name[0] && log_allow(&m->refused, 5))
-			log_warning("refused pid %d, uid %u: %s", (int)peer.pid, peer.uid, why);
+		if (log_allow(&m->refused, 5) && peer.pid)
+			log_warning("refused pid %d, %s: %s", (int)peer.pid, peer_words(&peer, who),
+				    why);
+		else if (!peer.pid && log_allow(&m->refused, 5))
+			log_warning("refused %s: %s", peer_words(&peer, who), why);
 		goto out;
 	}
 	s = session_new(m, sock, &peer, &r);
@@ -216,7 +218,7 @@ static bool start_session(struct monitor *m, int taken, const struct peer *known
 	/* Its relay waits for that before it lets the client speak. */
 	if (peer.name[0])
 		(void)send(sock, &go, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-	log_debug("session of %s pid %d, uid %u: worker %d", peer.name, (int)peer.pid, peer.uid,
+	log_debug("session of %s, pid %d: worker %d", peer_words(&peer, who), (int)peer.pid,
 		  (int)s->pid);
 out:
 	free(peer.groups);
@@ -225,13 +227,15 @@ out:
 
 static void session_ended(struct monitor *m, pid_t pid, int status)
 {
+	char who[PEER_WORDS_MAX];
+
 	for (struct session **p = &m->sessions; *p; p = &(*p)->next) {
 		struct session *s = *p;
 
 		if (s->pid != pid)
 			continue;
 		if (WIFSIGNALED(status) && !(m->ending && WTERMSIG(status) == SIGKILL))
-			log_error("worker of uid %u was killed by %s%s", s->peer.uid,
+			log_error("worker of %s was killed by %s%s", peer_words(&s->peer, who),
 				  strsignal(WTERMSIG(status)),
 				  WTERMSIG(status) == SIGSYS
 					  ? ": it made a system call that confinement forbids"

@@ -123,6 +123,10 @@ struct peer {
 	bool remote; /* not of this machine, or nobody knows: never may it register identities */
 };
 
+/* For the log: "uid 1000", "alice (192.0.2.1:4455)", "a remote client". */
+enum { PEER_WORDS_MAX = PEER_NAME_MAX };
+const char *peer_words(const struct peer *peer, char buf[static PEER_WORDS_MAX]);
+
 /*
  * Serves one session on `sock` (connected, SEQPACKET or stream, taken) in the calling, already
  * confined process until the peer leaves, breaks the protocol, or *draining gets set by a signal

@@ -45,12 +45,11 @@ static bool may_log_end(struct server_shared *shared)
 
 static void log_end(const struct session *s, const char *why)
 {
+	char who[PEER_WORDS_MAX];
+
 	if (!may_log_end(s->server->shared))
 		return;
-	if (s->peer->name[0])
-		log_info("session of %s ended: %s", s->peer->name, why);
-	else
-		log_info("session of uid %u ended: %s", s->peer->uid, why);
+	log_info("session of %s ended: %s", peer_words(s->peer, who), why);
 }
 
 void session_break(struct session *s)
@@ -63,9 +62,11 @@ void session_break(struct session *s)
 
 static void log_stuck(const struct session *s)
 {
+	char who[PEER_WORDS_MAX];
+
 	if (may_log_end(s->server->shared))
-		log_warning("session of uid %u ended with requests stuck in the kernel",
-			    s->peer->uid);
+		log_warning("session of %s ended with requests stuck in the kernel",
+			    peer_words(s->peer, who));
 }
 
 static volatile sig_atomic_t told_to_end;
@@ -648,7 +649,7 @@ static bool session_go_on(struct worker *w)
 	struct frame_header h = { .type = RPC_TYPE_Hello };
 	struct packet_in in = { .fd = -EBADF };
 	struct packet *p = &w->current;
-	bool known = s->peer->name[0];
+	char who[PEER_WORDS_MAX];
 
 	terminate_sock = -1;
 	if (!resume_wait(s, &h.tag)) {
@@ -656,8 +657,7 @@ static bool session_go_on(struct worker *w)
 		return false;
 	}
 	if (may_log_end(s->server->shared))
-		log_info("session of %s goes on over another connection",
-			 known ? s->peer->name : "a client");
+		log_info("session of %s goes on over another connection", peer_words(s->peer, who));
 	atomic_store(&s->resume.lost, false);
 	s->joining = s->pool.over = false;
 	s->pool.threads = 1;
