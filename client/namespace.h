@@ -169,6 +169,7 @@ struct path_call {
 	enum cache_want want;
 	unsigned mode;
 	struct cache_reading *reading; /* ReadDir: what the listing teaches, or NULL */
+	bool bare; /* ReadFile, WriteFile: the caller has no use for attributes */
 };
 /* One POSIX-shaped call: as many requests as the path needs, one in the simple case. 0 with a reply
  * of kind OK, LOOKUP_SYNTHETIC, -errno. */

@@ -465,6 +465,20 @@ static int after(struct path_call *c, const struct rpc_info *rpc, struct cache_o
 	return r < 0 ? r : 1;
 }
 
+/*
+ * Attributes that nobody wants the server need not look for: a good part of what small files cost. After what may learn from them has
+ * begun, and while mapped files are frozen (content_guard_begin()): so nobody comes now who would want to know.
+ */
+static void say_bare(struct path_call *c, const struct rpc_info *rpc, const struct cache_op *op)
+{
+	bool bare = c->bare && !op->cache && !c->session->pages;
+
+	if (rpc->type == RPC_TYPE_ReadFile)
+		((Gofer__ReadFileRequest *)c->message)->bare = bare;
+	else if (rpc->type == RPC_TYPE_WriteFile)
+		((Gofer__WriteFileRequest *)c->message)->bare = bare && !c->session->mapper->stores;
+}
+
 static struct gofer_request request_of(const struct path_call *c)
 {
 	return (struct gofer_request){ .type = c->type,
@@ -493,6 +507,8 @@ int path_call(struct path_call *c, struct gofer_reply *ret_reply)
 		if (r < 0)
 			return r;
 		recall_begin(&op, c, rpc);
+		if (c->bare)
+			say_bare(c, rpc, &op);
 		r = session_call(c->session, &request, c->sink, &reply);
 		content_guard_end(&guard, c, rpc, r, recall_nothing_done(c, rpc, r), &reply);
 		r = after(c, rpc, &op, r, &reply);

@@ -31,6 +31,7 @@ static void expect_init(struct expect *e, const struct rpc_info *rpc, const Prot
 		break;
 	case RPC_TYPE_ReadFile:
 		e->data = ((const Gofer__ReadFileRequest *)m)->count;
+		e->bare = ((const Gofer__ReadFileRequest *)m)->bare;
 		break;
 	case RPC_TYPE_Read:
 		e->data = ((const Gofer__ReadRequest *)m)->count;

@@ -70,6 +70,7 @@ struct expect {
 	uint32_t follow;
 	uint64_t cookie; /* ReadDir */
 	bool keep;
+	bool bare; /* no attributes */
 };
 
 enum wait_kind { WAIT_REPLY, WAIT_ANY, WAIT_SLOT, WAIT_FETCH };

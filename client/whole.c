@@ -38,6 +38,7 @@ static int read_inline(struct gofer_namespace *ns, const char *path, void **ret_
 			       .path = { &where },
 			       .answer = &answer,
 			       .want = CACHE_FILE,
+			       .bare = !ret_st,
 			       .fd = -1 };
 	struct gofer_session *s;
 	struct gofer_reply reply;
@@ -169,6 +170,7 @@ static int write_inline(struct gofer_namespace *ns, const char *path, const void
 			       .data = data,
 			       .data_len = size,
 			       .inline_only = true,
+			       .bare = true,
 			       .fd = -1 };
 	int r;
 

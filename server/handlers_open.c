@@ -50,15 +50,18 @@ static int host_flags(uint32_t f)
 }
 
 /*
- * Creates or opens the last name of `path`: the file, or REQUEST_STOP at a link. *ret_walk stays
- * for the caller (the parent's attributes).
+ * Creates or opens the last name of `path`: the file, or REQUEST_STOP at a link. With `parent`, *walk has
+ * its directory then.
  */
 static int create_at(struct request *r, const Gofer__Path *path, int flags, mode_t mode,
-		     struct walk_result *walk, struct fs_node *ret_file)
+		     bool parent, struct walk_result *walk, struct fs_node *ret_file)
 {
 	struct fs *fs = request_fs(r);
-	int e = request_walk(r, path, 0, WALK_NAME, true, 0, walk);
+	int e = parent ? FS_SLOW : request_create(r, path, flags, mode, ret_file);
 
+	if (e != FS_SLOW)
+		return e;
+	e = request_walk(r, path, 0, WALK_NAME, true, 0, walk);
 	if (e == -EINVAL || e == -ENOTEMPTY)
 		return flags & O_EXCL ? -EEXIST : -EISDIR;
 	if (e != 0)
@@ -89,7 +92,7 @@ static int open_node(struct request *r, const Gofer__OpenRequest *q, struct walk
 
 	if (q->flags & FLAG(CREATE)) {
 		request_umask(r, q->umask);
-		e = create_at(r, q->path, flags, q->mode, walk, &file);
+		e = create_at(r, q->path, flags, q->mode, false, walk, &file);
 	} else if (q->flags & FLAG(TMPFILE)) {
 		request_umask(r, q->umask);
 		e = request_object(r, q->path, false, walk, &node, NULL);
@@ -164,7 +167,22 @@ static bool reached_end(const Gofer__Attr *attr, uint64_t offset)
 	return S_ISREG(attr->mode) && attr->size && offset >= attr->size;
 }
 
-int handle_read_file(struct request *r, const Gofer__ReadFileRequest *q)
+/* Only odd file systems heed O_NONBLOCK in a regular file: from now on it waits, if it has not done so yet. */
+static bool waits_now(int fd, bool *waits)
+{
+	int error = errno;
+
+	if (error != EAGAIN || *waits)
+		return false;
+	*waits = true;
+	if (fcntl(fd, F_SETFL, 0) == 0)
+		return true;
+	errno = error;
+	return false;
+}
+
+/* With `bare`, any error may mean that it is no regular file, whatever else it says. */
+static int read_file(struct request *r, const Gofer__ReadFileRequest *q, bool bare)
 {
 	_cleanup_walk_ struct walk_result walk = { .node = FS_NODE_NULL };
 	_cleanup_node_ struct fs_node file = FS_NODE_NULL;
@@ -173,30 +191,29 @@ int handle_read_file(struct request *r, const Gofer__ReadFileRequest *q)
 	Gofer__ReadFileReply *reply;
 	bool waits = false;
 	int e = request_open(r, q->path, q->path->nofollow, O_RDONLY | O_NONBLOCK, &walk, &file,
-			     &attr);
+			     bare ? NULL : &attr);
 
 	if (e != 0)
 		return e;
 	if (S_ISDIR(attr.mode))
 		return -EISDIR;
 	reply = REQUEST_REPLY(r, ReadFileReply, read_file_reply);
-	if (!reply || !(reply->attr = request_attr(r, &attr)))
+	if (!reply || (!bare && !(reply->attr = request_attr(r, &attr))))
 		return -EMSGSIZE;
 	while (got < want) {
 		ssize_t n = pread(file.fd, r->worker->data + got, want - got, q->offset + got);
 
-		/* Only odd file systems heed O_NONBLOCK in a regular file. */
-		if (n < 0 && errno == EAGAIN && S_ISREG(attr.mode) && !waits) {
-			waits = true;
-			if (fcntl(file.fd, F_SETFL, 0) == 0)
-				continue;
-		}
+		if (n < 0 && (bare || S_ISREG(attr.mode)) && waits_now(file.fd, &waits))
+			continue;
 		if (n < 0)
 			return -errno;
 		got += n;
 		if (n == 0 || reached_end(&attr, q->offset + got))
 			break;
 	}
+	/* Full: whether that was all, only its size says. */
+	if (bare && got == want && request_fs(r)->ops->getattr(request_fs(r), &file, &attr) < 0)
+		return -EIO;
 	reply->eof = got < want || reached_end(&attr, q->offset + got);
 	reply->followed = walk.followed;
 	reply->n_followed = walk.n_followed;
@@ -207,13 +224,23 @@ int handle_read_file(struct request *r, const Gofer__ReadFileRequest *q)
 	return 0;
 }
 
+int handle_read_file(struct request *r, const Gofer__ReadFileRequest *q)
+{
+	int e = q->bare ? read_file(r, q, true) : -EAGAIN;
+
+	return q->bare && (e >= 0 || e == -ENOENT) ? e : read_file(r, q, false);
+}
+
 static int write_all(int fd, const uint8_t *data, size_t size)
 {
+	bool waits = false;
 	size_t done = 0;
 
 	while (done < size) {
 		ssize_t n = pwrite(fd, data + done, size - done, done);
 
+		if (n < 0 && waits_now(fd, &waits))
+			continue;
 		if (n < 0)
 			return -errno;
 		done += n;
@@ -287,8 +314,9 @@ int handle_write_file(struct request *r, const Gofer__WriteFileRequest *q)
 		e = write_atomic(r, q, &walk, &file);
 	} else {
 		e = create_at(r, q->path,
-			      O_WRONLY | O_CREAT | O_TRUNC | (q->exclusive ? O_EXCL : 0), q->mode,
-			      &walk, &file);
+			      O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK |
+				      (q->exclusive ? O_EXCL : 0),
+			      q->mode, !q->bare, &walk, &file);
 		if (e == 0)
 			e = write_all(file.fd, r->frame->data, r->frame->header.data_len);
 		if (e == 0 && q->sync && fsync(file.fd) < 0)
@@ -296,7 +324,11 @@ int handle_write_file(struct request *r, const Gofer__WriteFileRequest *q)
 	}
 	if (e != 0)
 		return e;
+	if (q->bare)
+		return 0;
 	reply->attr = request_getattr(r, &file);
 	reply->parent = request_getattr(r, &walk.node);
+	/* The directory: what was written is closed before the reply, or who executes it is told that it is busy. */
+	r->fd = TAKE_FD(walk.node.fd);
 	return 0;
 }

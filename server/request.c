@@ -63,17 +63,27 @@ int request_open(struct request *r, const Gofer__Path *path, bool nofollow, int 
 
 	if (r->base[0] && path->path.len == 0) {
 		e = fs->ops->open(fs, &r->base[0]->node, flags, ret_file);
-		return e < 0 ? e : fs->ops->getattr(fs, ret_file, ret_attr);
+		return e < 0 || !ret_attr ? e : fs->ops->getattr(fs, ret_file, ret_attr);
 	}
 	w.want = WALK_OBJECT;
 	w.nofollow = nofollow;
+	w.bare = !ret_attr;
 	w.follow = r->rpc->flags & RPC_FOLLOW ? path->follow : 0;
 	e = walked(r, walk_open(&w, flags, walk), walk);
 	if (e == 0) {
 		*ret_file = TAKE_NODE(walk->node);
-		*ret_attr = walk->attr;
+		if (ret_attr)
+			*ret_attr = walk->attr;
 	}
 	return e;
+}
+
+int request_create(struct request *r, const Gofer__Path *path, int flags, mode_t mode,
+		   struct fs_node *ret_file)
+{
+	struct walk_request w = walk_request_of(r, path, 0);
+
+	return walk_create(&w, flags, mode, ret_file);
 }
 
 int request_stat(struct request *r, const Gofer__Path *path, struct walk_result *walk,

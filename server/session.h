@@ -199,9 +199,12 @@ int request_object(struct request *r, const Gofer__Path *path, bool nofollow,
 int request_stat(struct request *r, const Gofer__Path *path, struct walk_result *walk,
 		 Gofer__Attr *ret_attr);
 /* Finds and opens an existing object: *ret_file is an open file (flags as for fs_ops.open),
- * *ret_attr its attributes. */
+ * *ret_attr its attributes; NULL for who only reads, with O_NONBLOCK (fs_ops.open_path). */
 int request_open(struct request *r, const Gofer__Path *path, bool nofollow, int flags,
 		 struct walk_result *walk, struct fs_node *ret_file, Gofer__Attr *ret_attr);
+/* Creates or opens a file in one step: 0, -EEXIST with O_EXCL, or FS_SLOW where the directory must be found first. */
+int request_create(struct request *r, const Gofer__Path *path, int flags, mode_t mode,
+		   struct fs_node *ret_file);
 /* An operation on (dir, name) found a symbolic link: REQUEST_STOP with request.stop, or -EAGAIN
  * where it is gone again. */
 int request_stop_at_name(struct request *r, const Gofer__Path *path, unsigned which,

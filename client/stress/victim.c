@@ -49,17 +49,20 @@ static void read_some(struct op *op)
 	op->message.read_file.count = 256;
 }
 
-#define WRITE_FILE(name, atomic_, exclusive_)                    \
+#define WRITE_FILE(name, atomic_, exclusive_, bare_)             \
 	static void write_##name(struct op *op)                  \
 	{                                                        \
 		op->data = "inside";                             \
 		op->message.write_file.mode = 0644;              \
 		op->message.write_file.atomic = (atomic_);       \
 		op->message.write_file.exclusive = (exclusive_); \
+		op->message.write_file.bare = (bare_);           \
 	}
-WRITE_FILE(plain, false, false)
-WRITE_FILE(exclusive, false, true)
-WRITE_FILE(atomic, true, false)
+WRITE_FILE(plain, false, false, false)
+WRITE_FILE(exclusive, false, true, false)
+WRITE_FILE(atomic, true, false, false)
+WRITE_FILE(bare, false, false, true)
+WRITE_FILE(bare_exclusive, false, true, true)
 #undef WRITE_FILE
 
 static void list_attrs(struct op *op)
@@ -168,6 +171,8 @@ static rows recipes_read_file = { { "f", LEAF_FILE, read_some },
 static rows recipes_write_file = { { "plain", LEAF_FILE, write_plain, .creates = true },
 				   { "exclusive", LEAF_NEW, write_exclusive },
 				   { "atomic", LEAF_NEW, write_atomic },
+				   { "bare", LEAF_FILE, write_bare, .creates = true },
+				   { "bare-exclusive", LEAF_NEW, write_bare_exclusive },
 				   END };
 static rows recipes_read_dir = { { "sub", LEAF_DIR, list_attrs },
 				 { "dir", LEAF_SELF, list_attrs },

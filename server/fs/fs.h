@@ -83,7 +83,8 @@ struct fs_ops {
 	/*
 	 * Fast path of opening what exists: resolve(), open() and getattr() in one. `path` as for
 	 * resolve(), `flags` and policy as for open(), never O_PATH. FS_SLOW wherever the fast way
-	 * cannot tell, or the slow one would say it better. May be NULL.
+	 * cannot tell, or the slow one would say it better. May be NULL. Without ret_attr the file may be anything but a
+	 * device, against the policy: for who does nothing but pread(2), which refuses what is no regular file.
 	 */
 	int (*open_path)(struct fs *fs, const struct fs_node *base, const char *path, int flags,
 			 struct fs_node *ret_file, Gofer__Attr *ret_attr);
@@ -93,6 +94,12 @@ struct fs_ops {
 	 */
 	int (*stat_path)(struct fs *fs, const struct fs_node *base, const char *path,
 			 Gofer__Attr *ret_attr);
+	/*
+	 * Fast path of creating: resolve() of the directory and create() in one. `path` as for resolve(), `flags` and policy as
+	 * for create(). FS_SLOW wherever the fast way cannot tell, or the slow one would say it better. May be NULL.
+	 */
+	int (*create_path)(struct fs *fs, const struct fs_node *base, const char *path, int flags,
+			   mode_t mode, struct fs_node *ret_file);
 	/* One component, never "..", not followed. With want_dir: FS_SYMLINK, or -ENOTDIR for what
 	 * is no directory. */
 	int (*child)(struct fs *fs, const struct fs_node *dir, const char *name, bool want_dir,

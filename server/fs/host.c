@@ -114,8 +114,8 @@ static int host_resolve(struct fs *fs, const struct fs_node *base, const char *p
  * where it ends on the root's mount it went through no other, which it could not have left again. A name that is
  * missing may be missing in another mount, whose names are nobody's business.
  */
-static int host_stat_path(struct fs *fs, const struct fs_node *base, const char *path,
-			  Gofer__Attr *ret_attr)
+int host_stat_path(struct fs *fs, const struct fs_node *base, const char *path,
+		   Gofer__Attr *ret_attr)
 {
 	if (!(fs->flags & FS_DETACHED) || fs->flags & (FS_XDEV | FS_NO_OPENAT2) || !fs->root_mnt)
 		return FS_SLOW;
@@ -222,6 +222,7 @@ const struct fs_ops fs_host_ops = {
 	.resolve = host_resolve,
 	.open_path = host_open_path,
 	.stat_path = host_stat_path,
+	.create_path = host_create_path,
 	.child = host_child,
 	.parent = host_parent,
 	.verify = host_verify,

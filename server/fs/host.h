@@ -38,9 +38,14 @@ uint64_t host_resolve_flags(const struct fs *fs);
  * for FS_NO_OPENAT2. */
 int host_check_mount(const struct fs *fs, int fd);
 
+int host_stat_path(struct fs *fs, const struct fs_node *base, const char *path,
+		   Gofer__Attr *ret_attr);
+
 int host_open(struct fs *fs, const struct fs_node *node, int flags, struct fs_node *ret_file);
 int host_open_path(struct fs *fs, const struct fs_node *base, const char *path, int flags,
 		   struct fs_node *ret_file, Gofer__Attr *ret_attr);
+int host_create_path(struct fs *fs, const struct fs_node *base, const char *path, int flags,
+		     mode_t mode, struct fs_node *ret_file);
 int host_create(struct fs *fs, const struct fs_node *dir, const char *name, int flags, mode_t mode,
 		struct fs_node *ret_file);
 int host_tmpfile(struct fs *fs, const struct fs_node *dir, int flags, mode_t mode,

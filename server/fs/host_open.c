@@ -17,6 +17,9 @@
  * leaves nothing to look at. Where devices could be reached instead (no FS_NODEV), the name is
  * created exclusively or opened through its descriptor, in turn, as long as others keep changing
  * it.
+ *
+ * The whole path may be created in one step as well (host_create_path()): openat2 is the one call that makes something and
+ * can be told to stay below. It says less about why it failed, so then it is done again in two steps.
  */
 #include "server/fs/host.h"
 
@@ -120,11 +123,17 @@ int host_open_path(struct fs *fs, const struct fs_node *base, const char *path, 
 	r = check_flags(fs, flags);
 	if (r < 0 || flags & (O_PATH | O_CREAT))
 		return FS_SLOW;
+	if (!ret_attr && (wants_write(flags) || !(flags & O_NONBLOCK)))
+		return FS_SLOW;
 	fd = sys_openat2(base->fd, path, flags | ALWAYS | O_NOFOLLOW, 0, host_resolve_flags(fs));
 	/* A missing file is a common answer and the same either way. All else the slow way says
 	 * better: a link, a special file that the policy has a word for, a lease. */
 	if (fd < 0)
 		return fd == -ENOENT ? fd : FS_SLOW;
+	if (!ret_attr) {
+		*ret_file = (struct fs_node){ .fd = TAKE_FD(fd) };
+		return 0;
+	}
 	r = fs_attr_from_statx(fd, "", AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, &attr);
 	if (r < 0)
 		return r;
@@ -177,12 +186,30 @@ static int create_in_one(struct fs *fs, const struct fs_node *dir, const char *n
 	r = open_policy(fs, st.st_mode);
 	if (r == 0 && fs->flags & FS_NO_OPENAT2)
 		r = host_check_mount(fs, fd);
-	if (r == 0 && S_ISREG(st.st_mode))
+	if (r == 0 && S_ISREG(st.st_mode) && !(flags & O_NONBLOCK))
 		r = clear_nonblock(fd, flags);
 	if (r < 0)
 		return r;
 	*ret_file = (struct fs_node){ .fd = TAKE_FD(fd) };
 	return 0;
+}
+
+int host_create_path(struct fs *fs, const struct fs_node *base, const char *path, int flags,
+		     mode_t mode, struct fs_node *ret_file)
+{
+	Gofer__Attr attr;
+	int r;
+
+	if (fs->flags & (FS_NO_OPENAT2 | FS_READ_ONLY) || !(fs->flags & FS_NODEV) ||
+	    check_flags(fs, flags) < 0 || flags & (O_PATH | O_DIRECTORY))
+		return FS_SLOW;
+	if (!(flags & O_EXCL) && host_stat_path(fs, base, path, &attr) == 0)
+		r = S_ISREG(attr.mode) ? create_in_one(fs, base, path, flags, mode, ret_file)
+				       : FS_SLOW;
+	else
+		r = create_new(fs, base, path, flags, mode, ret_file);
+	/* All of the path was gone through, and the last name is taken. */
+	return r == 0 || (r == -EEXIST && flags & O_EXCL) ? r : FS_SLOW;
 }
 
 /* Opens what stands at the name through its descriptor, as open(O_CREAT) would. */

@@ -559,7 +559,7 @@ static int open_fast(const struct walk_request *request, int flags, struct walk_
 		r = fs->ops->verify(fs, &base);
 	if (r == 0)
 		r = fs->ops->open_path(fs, &base, path, flags | (dir ? O_DIRECTORY : 0), &ret->node,
-				       &ret->attr);
+				       request->bare ? NULL : &ret->attr);
 	return r;
 }
 
@@ -618,6 +618,20 @@ int walk_open(const struct walk_request *request, int flags, struct walk_result 
 		return WALK_STOP;
 	}
 	return r;
+}
+
+int walk_create(const struct walk_request *request, int flags, mode_t mode,
+		struct fs_node *ret_file)
+{
+	struct fs *fs = request->fs;
+	struct fs_node base = request->base ? *request->base : FS_ROOT_NODE(fs);
+	char path[PATH_MAX];
+	bool dir;
+
+	if (!fs->ops->create_path || plain_path(request, path, &dir) != 0 || dir ||
+	    (request->base && fs->ops->verify(fs, &base) < 0))
+		return FS_SLOW;
+	return fs->ops->create_path(fs, &base, path, flags, mode, ret_file);
 }
 
 void walk_result_deinit(struct walk_result *result)

@@ -32,6 +32,7 @@ struct walk_request {
 	uint32_t follow; /* budget of relative links to follow on speculation; 0 for requests with
 			    side effects */
 	bool nofollow;   /* WALK_OBJECT: a link as the last component is the object */
+	bool bare;       /* walk_open(): see fs_ops.open_path without ret_attr */
 	enum walk_want want;
 	uint32_t which;      /* for Stop.which */
 	struct arena *arena; /* for everything in the result but nodes */
@@ -73,6 +74,13 @@ void walk_result_deinit(struct walk_result *result);
  * and one to look.
  */
 int walk_open(const struct walk_request *request, int flags, struct walk_result *ret);
+
+/*
+ * walk_resolve() of WALK_NAME and ops->create() there, where the backend does it in one step and nothing else is wanted of the
+ * walk: 0, -EEXIST with O_EXCL, or FS_SLOW where it must be done in two.
+ */
+int walk_create(const struct walk_request *request, int flags, mode_t mode,
+		struct fs_node *ret_file);
 
 /* walk_resolve() of WALK_OBJECT for who wants only ret->attr: there may be no node. */
 int walk_stat(const struct walk_request *request, struct walk_result *ret);

@@ -111,7 +111,8 @@ static void s23_fix_ups(void)
 		d.mode = w.mode = 0777;
 		m.mode = S_IFREG | 0777;
 		w.exclusive = true;
-		w.atomic = n % 2;
+		w.atomic = n / 4 % 2;
+		w.bare = n / 8 % 2;
 		made += TIMED(raw_errno(sock, RPC_TYPE_Mkdir, &d)) == 0;
 		made += TIMED(raw_errno(sock, RPC_TYPE_Mknod, &m)) == 0;
 		made += TIMED(raw_errno(sock, RPC_TYPE_WriteFile, &w)) == 0;
@@ -172,6 +173,7 @@ static void s24_failed_creates(void)
 {
 	uint64_t end = race_end(), n = 0, refused = 0;
 	pid_t pid = attacker_start(own_a_name);
+	unsigned turn = 0;
 
 	while (clock_ns() < end) {
 		Gofer__Path p = path_of(rw, "owned"), file = path_of(rw, "a/file");
@@ -188,7 +190,8 @@ static void s24_failed_creates(void)
 			}
 		w.path = &p;
 		w.exclusive = true;
-		w.atomic = n % 2;
+		w.atomic = turn % 2;
+		w.bare = turn++ / 2 % 2;
 		refused += TIMED(raw_errno(sock, RPC_TYPE_WriteFile, &w)) == EEXIST;
 		refused += TIMED(open_path(sock, rw, "owned", OPEN_W | OPEN_C | OPEN_X, 0600,
 					   NULL)) == EEXIST;

@@ -197,6 +197,11 @@ CASE(ReadFile, read_file, read_file)
 	set_path(s, 0, "dir/file");
 	q->count = 100;
 }
+CASE(ReadFile, read_file, read_file_bare)
+{
+	make_read_file(s, c, q);
+	q->bare = true;
+}
 CASE(WriteFile, write_file, write_file)
 {
 	set_path(s, 0, "dir/new");
@@ -231,6 +236,22 @@ CASE(WriteFile, write_file, write_file_plain_replace)
 {
 	make_write_file_plain(s, c, q);
 	set_path(s, 0, "dir/file");
+}
+CASE(WriteFile, write_file, write_file_bare)
+{
+	make_write_file_plain(s, c, q);
+	q->bare = true;
+}
+CASE(WriteFile, write_file, write_file_bare_replace)
+{
+	make_write_file_plain_replace(s, c, q);
+	q->bare = true;
+}
+CASE(WriteFile, write_file, write_file_bare_exists)
+{
+	make_write_file_exists(s, c, q);
+	q->atomic = false;
+	q->bare = true;
 }
 CASE(ReadDir, read_dir, read_dir)
 {
@@ -449,11 +470,15 @@ static const struct fault_case {
 	MORE(Open, open_create_existing),
 	MORE(Open, open_create_link),
 	MORE(Open, open_tmpfile),
+	MORE(ReadFile, read_file_bare),
 	MORE(WriteFile, write_file_replace),
 	MORE(WriteFile, write_file_exclusive),
 	MORE(WriteFile, write_file_exists),
 	STEPS(WriteFile, write_file_plain),
 	STEPS(WriteFile, write_file_plain_replace),
+	STEPS(WriteFile, write_file_bare),
+	STEPS(WriteFile, write_file_bare_replace),
+	MORE(WriteFile, write_file_bare_exists),
 	MORE(ReadDir, read_dir_keep),
 	MORE(ReadDir, read_dir_goes_on),
 	MORE(Link, link_handle),

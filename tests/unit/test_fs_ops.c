@@ -281,6 +281,91 @@ FS_TEST(fs, S32_nothing_is_created_or_cut_through_a_link)
 	close(fd);
 }
 
+/* A whole path at once, where the backend does that: everything but success and EEXIST is left to the slow way. */
+static int create_path(struct fixture *t, const char *path, int flags, struct fs_node *ret_file)
+{
+	_cleanup_node_ struct fs_node root = root_of(t);
+	int r = FS_SLOW;
+
+	if (OPS(t)->create_path)
+		r = OPS(t)->create_path(&t->fs, &root, path, flags | O_CREAT, S_IFCHR | 0640,
+					ret_file);
+	cr_assert(r == 0 || r == FS_SLOW || (r == -EEXIST && flags & O_EXCL), "%s: %d", path, r);
+	return r;
+}
+
+static bool creates_paths(const struct fixture *t)
+{
+	return OPS(t) == &fs_host_ops && t->fs.flags & FS_NODEV && !(t->fs.flags & FS_NO_OPENAT2);
+}
+
+FS_TEST(fs, a_path_is_created_at_once)
+{
+	int quick = creates_paths(t) ? 0 : FS_SLOW;
+	_cleanup_node_ struct fs_node file = FS_NODE_NULL;
+	char text[16];
+	Gofer__Attr attr;
+
+	make_dir(t, "d", 0755);
+	make_dir(t, "d/e", 0755);
+	cr_assert_eq(create_path(t, "d/e/new", O_RDWR | O_EXCL, &file), quick);
+	if (quick != 0) {
+		cr_assert(!exists(t, "d/e/new"));
+		return;
+	}
+	cr_assert_eq(fcntl(file.fd, F_GETFL) & (O_ACCMODE | O_NONBLOCK), O_RDWR);
+	cr_assert_eq(OPS(t)->getattr(&t->fs, &file, &attr), 0);
+	cr_assert_eq(attr.mode, S_IFREG | 0640);
+	cr_assert_eq(write(file.fd, "abc", 3), 3);
+	fs_node_deinit(&file);
+	cr_assert_eq(create_path(t, "d/e/new", O_RDWR | O_EXCL, &file), -EEXIST);
+	cr_assert_eq(create_path(t, "d/e/plain", O_WRONLY, &file), 0);
+	fs_node_deinit(&file);
+	/* What exists is opened where it can be looked at first. */
+	if (create_path(t, "d/e/new", O_WRONLY | O_TRUNC | O_APPEND, &file) == 0) {
+		cr_assert_eq(fcntl(file.fd, F_GETFL) & (O_ACCMODE | O_APPEND | O_NONBLOCK),
+			     O_WRONLY | O_APPEND);
+		cr_assert_eq(content_of(t, "d/e/new", text, sizeof(text)), 0);
+	} else {
+		cr_assert_eq(content_of(t, "d/e/new", text, sizeof(text)), 3);
+	}
+}
+
+FS_TEST(fs, S32_S38_a_path_is_created_at_once_only_where_nothing_is_met)
+{
+	static const int modes[] = { O_RDONLY, O_WRONLY, O_WRONLY | O_TRUNC };
+	static const char *const met[] = { "d/way/new", "d/out/new",  "d/dangling", "d/to-new",
+					   "d/fifo",    "d/socket",   "d/e",        "d/e/.",
+					   "d/f/new",   "missing/new" };
+	char outside[128], text[16];
+	struct fs_node file;
+
+	make_dir(t, "d", 0755);
+	make_dir(t, "d/e", 0755);
+	make_file(t, "d/f", "f");
+	make_link(t, "e", "d/way");
+	make_link(t, "nowhere", "d/dangling");
+	(void)snprintf(outside, sizeof(outside), "%s/outside", t->home);
+	make_link(t, outside, "d/out");
+	(void)snprintf(outside, sizeof(outside), "%s/outside/new", t->home);
+	make_link(t, outside, "d/to-new");
+	cr_assert_eq(mkfifoat(t->tree, "d/fifo", 0666), 0);
+	make_socket(t, "d/socket");
+	for (size_t i = 0; i < ARRAY_SIZE(met); i++) {
+		for (size_t k = 0; k < ARRAY_SIZE(modes); k++)
+			cr_assert_eq(create_path(t, met[i], modes[k], &file), FS_SLOW, "%s",
+				     met[i]);
+		cr_assert_neq(create_path(t, met[i], O_WRONLY | O_EXCL, &file), 0, "%s", met[i]);
+	}
+	cr_assert(!exists(t, "d/nowhere") && !exists(t, "d/e/new") && !exists(t, "missing"));
+	cr_assert_lt(faccessat(t->outside, "new", F_OK, 0), 0);
+	t->fs.flags |= FS_READ_ONLY;
+	cr_assert_eq(create_path(t, "d/g", O_WRONLY | O_EXCL, &file), FS_SLOW);
+	cr_assert_eq(create_path(t, "d/f", O_RDONLY, &file), FS_SLOW);
+	cr_assert(!exists(t, "d/g"));
+	cr_assert_eq(content_of(t, "d/f", text, sizeof(text)), 1);
+}
+
 FS_TEST(fs, S41_type_bits_in_a_mode_are_dropped)
 {
 	_cleanup_node_ struct fs_node root = root_of(t), file = FS_NODE_NULL;

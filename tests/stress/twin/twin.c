@@ -56,7 +56,19 @@ static int twin_open_path(struct fs *fs, const struct fs_node *base, const char 
 	if (fd < 0)
 		return FS_SLOW;
 	*ret_file = (struct fs_node){ .fd = fd };
-	return host_getattr(fs, ret_file, ret_attr);
+	return ret_attr ? host_getattr(fs, ret_file, ret_attr) : 0;
+}
+
+static int twin_create_path(struct fs *fs _unused_, const struct fs_node *base, const char *path,
+			    int flags, mode_t mode, struct fs_node *ret_file)
+{
+	int fd = sys_openat2(base->fd, path, flags | O_CREAT | O_NONBLOCK | O_NOCTTY, mode & 07777,
+			     0);
+
+	if (fd < 0)
+		return FS_SLOW;
+	*ret_file = (struct fs_node){ .fd = fd };
+	return 0;
 }
 
 static int twin_child(struct fs *fs, const struct fs_node *dir, const char *name, bool want_dir,
@@ -213,10 +225,13 @@ __attribute__((constructor)) static void become(void)
 	if (is_twin) {
 		ops->resolve = twin_resolve;
 		ops->open_path = twin_open_path;
+		ops->create_path = twin_create_path;
 		ops->stat_path = NULL; /* through its own resolve() */
 		ops->child = twin_child;
 		ops->verify = twin_verify;
 		ops->parent = twin_parent;
+	} else if (is_absolute) {
+		ops->create_path = NULL; /* through walk_resolve() */
 	} else if (!strcmp(name, "mutant-slash")) {
 		ops->child = slash_child;
 	} else if (!strcmp(name, "mutant-check")) {
