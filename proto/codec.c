@@ -179,6 +179,26 @@ ssize_t codec_pack(const ProtobufCMessage *m, uint8_t *out, size_t room)
 	return (ssize_t)protobuf_c_message_pack(m, out);
 }
 
+ssize_t codec_pack_field(uint32_t id, const ProtobufCMessage *m, uint8_t *out, size_t room)
+{
+	struct writer w = { .at = out, .end = out + room };
+	int r = put_submessage(&w, id, m);
+	size_t size, head;
+
+	if (r == 0)
+		return w.at - out;
+	if (r != NOT_OURS)
+		return r;
+	size = protobuf_c_message_get_packed_size(m);
+	w.at = out;
+	if (!put_number(&w, id, PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED, size))
+		return -EMSGSIZE;
+	head = (size_t)(w.at - out);
+	if (size > room - head)
+		return -EMSGSIZE;
+	return (ssize_t)(head + protobuf_c_message_pack(m, w.at));
+}
+
 /* False: not ours. */
 static bool add_size(const ProtobufCMessage *m, size_t *size);
 

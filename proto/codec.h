@@ -15,6 +15,8 @@
 size_t codec_size(const ProtobufCMessage *message);
 /* Packs into `out`. The length, or -EMSGSIZE where that is more than `room`: `out` is then filled with anything. */
 ssize_t codec_pack(const ProtobufCMessage *message, uint8_t *out, size_t room);
+/* The same, as one occurrence of field `id` of another message. */
+ssize_t codec_pack_field(uint32_t id, const ProtobufCMessage *message, uint8_t *out, size_t room);
 /*
  * Decodes into the arena. 0; -EMSGSIZE over budget; 1 where it is something that protobuf-c must judge
  * (the arena is then as it was).

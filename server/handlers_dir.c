@@ -2,8 +2,9 @@
  * handlers_dir.c - ReadDir: as many entries as a frame holds, each with its attributes if wanted,
  * and an end flag.
  *
- * The sum of the packed sizes is kept while entries are gathered, so that the reply always fits;
- * the entry that does not is where the next request goes on (its predecessor's cookie). Entries are
+ * An entry is packed as soon as it was looked at, so a listing has no messages of entries, only their
+ * bytes: they are the first field of the reply, whose others are packed behind them (request.packed). The
+ * entry that does not fit is where the next request goes on (its predecessor's cookie). Entries are
  * looked at by name below the open directory, without following.
  */
 #include "server/session.h"
@@ -18,9 +19,11 @@
 
 enum {
 	REPLY_RESERVE = 32, /* of the body, for what is set last: the end flag, the handle */
-	ENTRY_OVERHEAD = 8, /* tag and length of one entry */
-	MAX_ENTRIES = 2048, /* of one reply: bounds what the arena holds */
+	MAX_ENTRIES = 2048, /* of one reply: bounds what they are for the client */
 	MIN_BODY = 1024,    /* one entry with a name of 255 bytes and attributes fits */
+	ENTRIES_FIELD = 1,
+	PACKED_GUESS =
+		6, /* bytes of an entry with attributes for one of the directory's, before any was seen */
 };
 
 struct listing {
@@ -28,99 +31,100 @@ struct listing {
 	const Gofer__ReadDirRequest *query;
 	struct fs_node dir; /* borrowed */
 	Gofer__ReadDirReply *reply;
-	size_t left; /* bytes of the body */
-	int error;   /* why it ended before it was full */
-	bool watch;  /* each entry, until that fails */
+	uint8_t *packed;
+	size_t used, room; /* bytes of `packed` */
+	size_t read;       /* bytes of the directory that they were */
+	uint32_t n;
+	bool watch; /* each entry, until that fails */
 };
 
-static bool add_details(struct listing *l, Gofer__Entry *entry, const char *name)
+/* What is packed with an entry. */
+struct details {
+	Gofer__Entry entry;
+	Gofer__Attr attr;
+	char target[PATH_MAX];
+};
+
+static void add_target(struct fs *fs, const struct fs_node *node, struct details *d)
+{
+	ssize_t n = fs->ops->readlink(fs, node, d->target, sizeof(d->target));
+
+	if (n >= 0)
+		d->entry.target = (ProtobufCBinaryData){ (size_t)n, (uint8_t *)d->target };
+}
+
+static void add_details(struct listing *l, struct details *d, const char *name)
 {
 	struct request *r = l->request;
 	struct fs *fs = request_fs(r);
-	bool fresh;
+	bool target = l->query->targets && d->entry.type == DT_LNK, fresh;
 	_cleanup_node_ struct fs_node node = FS_NODE_NULL;
-	Gofer__Attr attr = GOFER__ATTR__INIT;
 
 	/* Before it is looked at. Of a name that means another object by then, the directory's own watch
 	 * tells. */
-	if (l->watch && watch_add(&r->session->watches, l->dir.fd, name, &entry->watch, &fresh) < 0)
+	if (l->watch &&
+	    watch_add(&r->session->watches, l->dir.fd, name, &d->entry.watch, &fresh) < 0)
 		l->watch = false;
-	if (!l->query->targets || entry->type != DT_LNK) {
-		/* One call, no descriptor, where the backend is made of descriptors. */
-		if (l->dir.path == NULL) {
-			if (fs_attr_of_entry(fs, l->dir.fd, name, &attr) < 0)
-				return true;
-		} else if (fs->ops->child(fs, &l->dir, name, false, &node) < 0 ||
-			   fs->ops->getattr(fs, &node, &attr) < 0) {
-			return true;
-		}
-	} else {
-		char target[PATH_MAX];
-		ssize_t n;
-
-		if (fs->ops->child(fs, &l->dir, name, false, &node) < 0 ||
-		    fs->ops->getattr(fs, &node, &attr) < 0)
-			return true;
-		n = S_ISLNK(attr.mode) ? fs->ops->readlink(fs, &node, target, sizeof(target))
-				       : -EINVAL;
-		if (n >= 0) {
-			entry->target = (ProtobufCBinaryData){
-				.data = arena_memdup(&r->worker->arena, target, n), .len = n
-			};
-			if (!entry->target.data)
-				return false;
-		}
+	if (!target && !l->query->attrs)
+		return;
+	/* One call, no descriptor, where the backend is made of descriptors. */
+	if (!target && l->dir.path == NULL) {
+		if (fs_attr_of_entry(fs, l->dir.fd, name, &d->attr) < 0)
+			return;
+	} else if (fs->ops->child(fs, &l->dir, name, false, &node) < 0 ||
+		   fs->ops->getattr(fs, &node, &d->attr) < 0) {
+		return;
 	}
+	if (target && S_ISLNK(d->attr.mode))
+		add_target(fs, &node, d);
 	if (!l->query->attrs)
-		return true;
+		return;
 	/* The name may mean another object by now; then type and number are the new one's, and
 	 * consistent. */
-	entry->type = attr.mode >> 12;
-	entry->ino = attr.ino;
-	entry->attr = request_attr(r, &attr);
-	return entry->attr != NULL;
+	d->entry.type = d->attr.mode >> 12;
+	d->entry.ino = d->attr.ino;
+	d->entry.attr = &d->attr;
 }
 
-/* The request's memory is used up: what was gathered is the reply. */
-static int no_room(struct listing *l)
-{
-	l->error = -EMSGSIZE;
-	return 1;
-}
-
-static int add_entry(const struct fs_dirent *d, void *userdata)
+static int add_entry(const struct fs_dirent *found, void *userdata)
 {
 	struct listing *l = userdata;
-	struct arena *a = &l->request->worker->arena;
-	Gofer__Entry *entry;
-	size_t size;
+	struct details d;
+	ssize_t size;
 
-	if (l->reply->n_entries == MAX_ENTRIES)
+	if (l->n == MAX_ENTRIES)
 		return 1;
-	entry = arena_alloc(a, sizeof(*entry));
-	if (!entry)
-		return no_room(l);
-	gofer__entry__init(entry);
-	entry->name = (ProtobufCBinaryData){ .data = arena_memdup(a, d->name, d->name_len + 1),
-					     .len = d->name_len };
-	entry->type = d->type;
-	entry->ino = d->ino;
-	entry->cookie = d->cookie;
-	if (!entry->name.data)
-		return no_room(l);
-	if ((l->query->attrs || l->query->targets) &&
-	    !add_details(l, entry, (const char *)entry->name.data))
-		return no_room(l);
-	size = codec_size(&entry->base) + ENTRY_OVERHEAD;
-	if (size > l->left)
+	gofer__entry__init(&d.entry);
+	d.entry.name = (ProtobufCBinaryData){ found->name_len, (uint8_t *)found->name };
+	d.entry.type = found->type;
+	d.entry.ino = found->ino;
+	d.entry.cookie = found->cookie;
+	add_details(l, &d, found->name);
+	size = codec_pack_field(ENTRIES_FIELD, &d.entry.base, l->packed + l->used,
+				l->room - l->used);
+	if (size < 0)
 		return 1;
-	l->left -= size;
-	l->reply->entries[l->reply->n_entries++] = entry;
+	l->used += (size_t)size;
+	l->read += offsetof(struct dirent64, d_name) + found->name_len + 1;
+	l->n++;
 	return 0;
+}
+
+/* As many as fit, if what follows is like what there was. */
+static size_t room_for(void *userdata)
+{
+	const struct listing *l = userdata;
+	size_t left = l->room - l->used;
+
+	if (l->n == 0)
+		return MAX(left / PACKED_GUESS, (size_t)FS_READ_DIR_MIN);
+	left = left * l->read / l->used;
+	return left < FS_READ_DIR_MIN ? 0 : left - left / 8;
 }
 
 static int list(struct listing *l, struct handle *handle)
 {
+	const struct fs_reader reader = { .each = add_entry, .room = room_for, .userdata = l };
 	struct request *r = l->request;
 	size_t rest = codec_size(&l->reply->base) + REPLY_RESERVE;
 	size_t most = FRAME_MAX_BODY;
@@ -131,23 +135,24 @@ static int list(struct listing *l, struct handle *handle)
 		most = MIN(most, MAX(l->query->max_bytes, (uint32_t)MIN_BODY) + rest);
 	if (rest >= most)
 		return -EMSGSIZE;
-	l->left = most - rest;
-	l->reply->entries =
-		arena_calloc(&r->worker->arena, MAX_ENTRIES, sizeof(*l->reply->entries));
-	if (!l->reply->entries)
+	l->room = most - rest;
+	l->packed = arena_alloc(&r->worker->arena, l->room);
+	if (!l->packed)
 		return -EMSGSIZE;
 	if (handle)
 		pthread_mutex_lock(&handle->lock);
-	e = fs_read_dir(l->dir.fd, l->query->cookie, add_entry, l, &end);
+	e = fs_read_dir(l->dir.fd, l->query->cookie, &reader, &end);
 	if (handle)
 		pthread_mutex_unlock(&handle->lock);
 	if (e < 0)
 		return e;
 	/* Not even one fits (a link's target of 4 KiB in a small reply): asking again would not
 	 * help. */
-	if (!end && l->reply->n_entries == 0)
-		return l->error < 0 ? l->error : -EINVAL;
+	if (!end && l->n == 0)
+		return -EINVAL;
 	l->reply->end = end;
+	r->packed = l->packed;
+	r->packed_len = l->used;
 	return 0;
 }
 

@@ -83,16 +83,32 @@ int reply_flush(struct worker *w)
 	return w->out_used ? send_packet(w, NULL, 0, -EBADF) : 0;
 }
 
+/* What a body is made of: bytes, and what is packed behind them. */
+struct body {
+	const ProtobufCMessage *message; /* or NULL */
+	const uint8_t *packed;
+	size_t packed_len;
+};
+
 /* Packs the body behind the place for its header, so that the payload fits into the packet as well. Its length, or -EMSGSIZE. */
-static ssize_t pack_body(struct worker *w, const ProtobufCMessage *body, size_t data_len)
+static ssize_t pack_body(struct worker *w, const struct body *body, size_t data_len)
 {
-	size_t taken = w->out_used + FRAME_HEADER_SIZE + data_len;
+	size_t taken = w->out_used + FRAME_HEADER_SIZE + data_len, room;
+	uint8_t *at = w->out + w->out_used + FRAME_HEADER_SIZE;
+	ssize_t n = 0;
 
 	if (taken > FRAME_MAX_PACKET)
 		return -EMSGSIZE;
-	return body ? codec_pack(body, w->out + w->out_used + FRAME_HEADER_SIZE,
-				 MIN(FRAME_MAX_PACKET - taken, (size_t)FRAME_MAX_BODY))
-		    : 0;
+	room = MIN(FRAME_MAX_PACKET - taken, (size_t)FRAME_MAX_BODY);
+	if (body->packed_len > room)
+		return -EMSGSIZE;
+	if (body->message)
+		n = codec_pack(body->message, at + body->packed_len, room - body->packed_len);
+	if (n < 0)
+		return n;
+	if (body->packed_len)
+		memcpy(at, body->packed, body->packed_len);
+	return (ssize_t)body->packed_len + n;
 }
 
 /*
@@ -100,7 +116,7 @@ static ssize_t pack_body(struct worker *w, const ProtobufCMessage *body, size_t 
  * bounds what it builds).
  */
 static bool append_frame(struct worker *w, const struct frame *frame, uint8_t kind,
-			 const ProtobufCMessage *body, size_t data_len, uint8_t fds)
+			 const struct body *body, size_t data_len, uint8_t fds)
 {
 	struct frame_header h = {
 		.data_len = data_len,
@@ -129,23 +145,27 @@ static bool append_frame(struct worker *w, const struct frame *frame, uint8_t ki
 
 void reply_error(struct worker *w, const struct frame *frame, int error)
 {
-	Gofer__Error body = GOFER__ERROR__INIT;
+	Gofer__Error message = GOFER__ERROR__INIT;
+	const struct body body = { .message = &message.base };
 
 	if (frame->header.flags & FRAME_NO_REPLY)
 		return;
-	body.error = errno_to_wire(error);
-	append_frame(w, frame, FRAME_ERROR, &body.base, 0, 0);
+	message.error = errno_to_wire(error);
+	append_frame(w, frame, FRAME_ERROR, &body, 0, 0);
 }
 
 void reply_stop(struct worker *w, const struct frame *frame, const Gofer__Stop *stop)
 {
-	if (!append_frame(w, frame, FRAME_STOP, &stop->base, 0, 0))
+	const struct body body = { .message = &stop->base };
+
+	if (!append_frame(w, frame, FRAME_STOP, &body, 0, 0))
 		reply_error(w, frame, EMSGSIZE);
 }
 
 /* A reply that takes a descriptor along. It leaves at once: descriptors are matched to frames packet by packet. */
 static void reply_with_fd(struct request *r)
 {
+	const struct body body = { .message = r->reply };
 	struct worker *w = r->worker;
 	struct session *s = r->session;
 	size_t before;
@@ -157,7 +177,7 @@ static void reply_with_fd(struct request *r)
 	(void)reply_flush(w);
 	before = w->out_used;
 	frames = w->out_frames;
-	append_frame(w, r->frame, FRAME_OK, r->reply, 0, 1);
+	append_frame(w, r->frame, FRAME_OK, &body, 0, 1);
 	/* The client may be told before we have closed ours: Ping waits for that. */
 	atomic_fetch_add(&s->donating, 1);
 	e = send_packet(w, NULL, 0, r->reply_fd);
@@ -180,6 +200,7 @@ static void reply_with_fd(struct request *r)
 
 void reply_ok(struct request *r)
 {
+	const struct body body = { r->reply, r->packed, r->packed_len };
 	struct worker *w = r->worker;
 
 	if (r->frame->header.flags & FRAME_NO_REPLY)
@@ -188,7 +209,7 @@ void reply_ok(struct request *r)
 		reply_with_fd(r);
 		return;
 	}
-	if (!append_frame(w, r->frame, FRAME_OK, r->reply, r->data_len, 0)) {
+	if (!append_frame(w, r->frame, FRAME_OK, &body, r->data_len, 0)) {
 		reply_error(w, r->frame, EMSGSIZE);
 		return;
 	}

@@ -155,8 +155,11 @@ struct request {
 
 	/* What the handler leaves: */
 	ProtobufCMessage
-		*reply;    /* in the arena or the handler's static storage; NULL = EmptyReply */
-	Gofer__Stop *stop; /* with REQUEST_STOP */
+		*reply; /* in the arena or the handler's static storage; NULL = EmptyReply */
+	const uint8_t *
+		packed; /* fields that come before all of the reply's others, packed: in the arena, or NULL */
+	size_t packed_len;
+	Gofer__Stop *stop;      /* with REQUEST_STOP */
 	Gofer__Stop *last_link; /* what to reply instead of an error: links were followed on
 				   speculation */
 	const void *data;       /* payload, in worker.data or the arena */

@@ -4,6 +4,9 @@
  * The kernel's own position (d_off) is the cookie, so a listing can be resumed by any thread, with
  * any descriptor of the directory, after any time, and costs no memory in between. opendir(3) is of
  * no use: it opens by openat(2), and reads ahead into a buffer that outlives the call.
+ *
+ * No more is read at a time than whoever asks has room for, as far as that is known: what does not fit is read again
+ * by the next request.
  */
 #include "server/fs/fs.h"
 
@@ -11,24 +14,23 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-enum { DIRREAD_BUFFER = 32 * 1024 };
-
 static bool is_self_or_parent(const char *name)
 {
 	return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));
 }
 
-int fs_read_dir(int fd, uint64_t cookie, int (*each)(const struct fs_dirent *entry, void *userdata),
-		void *userdata, bool *ret_end)
+int fs_read_dir(int fd, uint64_t cookie, const struct fs_reader *reader, bool *ret_end)
 {
-	_Alignas(struct dirent64) char buffer[DIRREAD_BUFFER];
+	_Alignas(struct dirent64) char buffer[FS_READ_DIR_MAX];
+	size_t room;
 
 	if (cookie > INT64_MAX)
 		return -EINVAL;
 	if (lseek(fd, (off_t)cookie, SEEK_SET) < 0)
 		return -errno;
-	for (;;) {
-		long n = syscall(SYS_getdents64, fd, buffer, sizeof(buffer));
+	while ((room = reader->room(reader->userdata)) > 0) {
+		long n = syscall(SYS_getdents64, fd, buffer,
+				 MAX(MIN(room, sizeof(buffer)), (size_t)FS_READ_DIR_MIN));
 
 		if (n < 0)
 			return -errno;
@@ -50,7 +52,7 @@ int fs_read_dir(int fd, uint64_t cookie, int (*each)(const struct fs_dirent *ent
 			at += d->d_reclen;
 			if (is_self_or_parent(d->d_name))
 				continue;
-			r = each(&entry, userdata);
+			r = reader->each(&entry, reader->userdata);
 			if (r < 0)
 				return r;
 			if (r > 0) {
@@ -59,4 +61,6 @@ int fs_read_dir(int fd, uint64_t cookie, int (*each)(const struct fs_dirent *ent
 			}
 		}
 	}
+	*ret_end = false;
+	return 0;
 }

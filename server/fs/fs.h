@@ -205,11 +205,19 @@ int fs_attr_from_statx(int fd, const char *path, int flags, Gofer__Attr *ret_att
  */
 int fs_attr_of_entry(const struct fs *fs, int dirfd, const char *name, Gofer__Attr *ret_attr);
 
+/* Who reads a directory. */
+struct fs_reader {
+	/* Each entry but "." and "..": positive = it is not taken, stop before it; negative = the result. */
+	int (*each)(const struct fs_dirent *entry, void *userdata);
+	/* How much of the directory to read next, in bytes of getdents(2): 0 = no more is wanted. */
+	size_t (*room)(void *userdata);
+	void *userdata;
+};
+enum { FS_READ_DIR_MIN = 512, FS_READ_DIR_MAX = 8192 }; /* what `room` is brought within */
+
 /*
  * Reads entries of an open directory descriptor from `cookie` on (fs/dirread.c; for backends whose
- * files are descriptors). Calls `each` for every entry but "." and ".."; a positive return of
- * `each` stops before that entry. *ret_end: whether the end was reached. `fd`'s own offset is
+ * files are descriptors). *ret_end: whether the end was reached. `fd`'s own offset is
  * moved: callers that share it hold their lock.
  */
-int fs_read_dir(int fd, uint64_t cookie, int (*each)(const struct fs_dirent *entry, void *userdata),
-		void *userdata, bool *ret_end);
+int fs_read_dir(int fd, uint64_t cookie, const struct fs_reader *reader, bool *ret_end);

@@ -132,6 +132,21 @@ static void takes_the_same(struct arena *a, const ProtobufCMessageDescriptor *d,
 
 static unsigned quick, all;
 
+/* As one field of another message: its key and length, and then the same. */
+static void field_is_the_same(const ProtobufCMessage *m, const uint8_t *bytes, size_t n)
+{
+	static uint8_t ours[FRAME_MAX_BODY + 32];
+	const size_t head = 2 + (n >= 1 << 7) + (n >= 1 << 14);
+
+	cr_assert_eq(codec_pack_field(3, m, ours, head + n), (ssize_t)(head + n));
+	cr_assert_eq(ours[0], 3 << 3 | PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED);
+	cr_assert_eq((size_t)(ours[1] & 0x7f), n % 128);
+	cr_assert_arr_eq(ours + head, bytes, n);
+	ours[head + n - 1] = 0xee;
+	cr_assert_eq(codec_pack_field(3, m, ours, head + n - 1), -EMSGSIZE);
+	cr_assert_eq(ours[head + n - 1], 0xee);
+}
+
 static void try_descriptor(const ProtobufCMessageDescriptor *d)
 {
 	static uint8_t ours[FRAME_MAX_BODY], theirs[FRAME_MAX_BODY];
@@ -162,6 +177,7 @@ static void try_descriptor(const ProtobufCMessageDescriptor *d)
 			for (size_t i = n - less; i <= n; i++)
 				cr_assert_eq(ours[i], 0xee, "%s: beyond the room", d->name);
 		}
+		field_is_the_same(m, theirs, n);
 		arena_reset(&taken);
 		all++;
 		quick += codec_unpack(&taken, d, theirs, n, &again) == 0;
