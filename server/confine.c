@@ -75,6 +75,8 @@ void confine_deinit(struct confine *c)
 	if (c->report)
 		(void)munmap(c->report, sizeof(*c->report));
 	c->report = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(c->programs); i++)
+		confine_program_deinit(&c->programs[i]);
 }
 
 int confine_settle(struct confine *c)
@@ -439,15 +441,23 @@ static int become(struct confine *c, const struct server *server, struct serve_e
 	return note(c, CONFINE_IDENTITY, 0, detail, error);
 }
 
+void confine_prepare(struct confine *c, const struct server *server)
+{
+	struct confine_seccomp calls = { .openat = c->no_openat2, .connect = c->may_connect };
+
+	/* A peer may be given some of the volumes only, and those may have one user. */
+	confine_seccomp_compile(&calls, &c->programs[false]);
+	calls.switching = true;
+	if (!identity_is_fixed(server))
+		confine_seccomp_compile(&calls, &c->programs[true]);
+}
+
 int confine_worker(struct confine *c, struct server *server, int sock, int link, int *ret_proc_fd,
 		   struct serve_error *error)
 {
 	_cleanup_fd_ int proc_fd = -EBADF;
 	char detail[120] = "";
 	bool fixed = identity_is_fixed(server);
-	struct confine_seccomp calls = { .openat = c->no_openat2,
-					 .connect = c->may_connect,
-					 .switching = !fixed };
 	int r;
 
 	r = own_descriptors(c, &proc_fd, error);
@@ -497,7 +507,7 @@ int confine_worker(struct confine *c, struct server *server, int sock, int link,
 	if (r < 0)
 		return r;
 	detail[0] = '\0';
-	r = confine_seccomp(&calls, detail, sizeof(detail));
+	r = confine_seccomp(&c->programs[!fixed], detail, sizeof(detail));
 	r = note(c, CONFINE_SECCOMP, r, detail, error);
 	if (r < 0)
 		return r;

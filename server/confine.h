@@ -44,6 +44,19 @@ struct confine_report {
 	struct confine_layer_state layers[CONFINE_LAYERS];
 };
 
+struct confine_seccomp {
+	bool openat;    /* --no-openat2 */
+	bool connect;   /* special=allow */
+	bool switching; /* requests run under several identities */
+};
+/* The list of system calls as a program of the kernel's, in memory of its own. */
+struct confine_program {
+	struct confine_seccomp allow;
+	void *code;
+	size_t size;
+	int error; /* why there is none, or 0 */
+};
+
 struct confine {
 	bool strict;
 	bool no_openat2;               /* workers use openat instead */
@@ -53,6 +66,8 @@ struct confine {
 	gid_t outer_gid;
 	/* what a worker may need beyond files */
 	bool may_connect; /* some volume is special=allow */
+	/* By whether requests run under several identities: see confine_prepare(). */
+	struct confine_program programs[2];
 };
 
 int confine_init(struct confine *confine, const struct server *server, bool strict,
@@ -69,6 +84,9 @@ bool confine_complete(const struct confine *confine, char *ret_missing, size_t s
 pid_t confine_fork(struct confine *confine, struct serve_error *error);
 /* In that child, before anything else. */
 int confine_monitor(struct confine *confine, struct server *server, struct serve_error *error);
+
+/* In the monitor, once: makes what all workers use. */
+void confine_prepare(struct confine *confine, const struct server *server);
 
 /*
  * In a fresh child of the monitor, single-threaded: everything of a worker's confinement, in order.
@@ -96,9 +114,6 @@ int confine_caps(uint64_t keep, char *detail, size_t size);
  * knows how. -EOPNOTSUPP. */
 int confine_landlock(const struct server *server, char *detail, size_t size);
 
-struct confine_seccomp {
-	bool openat;    /* --no-openat2 */
-	bool connect;   /* special=allow */
-	bool switching; /* requests run under several identities */
-};
-int confine_seccomp(const struct confine_seccomp *allow, char *detail, size_t size);
+void confine_seccomp_compile(const struct confine_seccomp *allow, struct confine_program *ret);
+void confine_program_deinit(struct confine_program *program); /* also of a zeroed one */
+int confine_seccomp(const struct confine_program *program, char *detail, size_t size);

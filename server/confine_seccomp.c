@@ -6,17 +6,26 @@
  * no socket, no ptrace, no mount, no new namespace, no handle by number (open_by_handle_at), no
  * io_uring. openat2 stays; its flags live in memory that a filter cannot read, and it finds only
  * the volumes because nothing else is left in the worker's world.
+ *
+ * The library makes the list into a program once, for all workers: that takes a millisecond and more of the heap than
+ * a session does otherwise. What differs from worker to worker is a short program of its own, in front.
  */
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <linux/sockios.h>
 #include <sched.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <seccomp.h>
 
@@ -225,10 +234,9 @@ static int add_by_arguments(scmp_filter_ctx ctx)
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(inotify_init1), 1,
 				     SCMP_A0(SCMP_CMP_EQ, IN_NONBLOCK | IN_CLOEXEC));
-	/* abort() and pthread_kill() of our own threads. */
+	/* abort() and pthread_kill(): of our own threads, see own_threads(). */
 	if (r == 0)
-		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-				     SCMP_A0(SCMP_CMP_EQ, getpid()));
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 0);
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
 				     SCMP_A1(SCMP_CMP_EQ, SIOCOUTQ));
@@ -266,15 +274,28 @@ static int add_by_arguments(scmp_filter_ctx ctx)
 	return r;
 }
 
-int confine_seccomp(const struct confine_seccomp *allow, char *detail, size_t size)
+/* Signals go to threads of this process only. The number is an int to the kernel, too. */
+static int own_threads(void)
+{
+	const size_t low = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? sizeof(uint32_t) : 0;
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_tgkill, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args) + low),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)getpid(), 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = { .len = ARRAY_SIZE(code), .filter = code };
+
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0 ? -errno : 0;
+}
+
+static int add_all(scmp_filter_ctx ctx, const struct confine_seccomp *allow)
 {
 	static const char *const opening[] = { "openat" }, *const connecting[] = { "connect" };
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	int r;
+	int r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 
-	if (!ctx)
-		return -ENOMEM;
-	r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 	/* A binary tree rather than a list. Old libraries have none: then a list it is. */
 	if (r == 0)
 		(void)seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
@@ -296,9 +317,64 @@ int confine_seccomp(const struct confine_seccomp *allow, char *detail, size_t si
 	if (r == 0 && SANITIZED)
 		r = add(ctx, SCMP_ACT_ERRNO(ENOENT), sanitizer_refused + (allow->openat ? 2 : 0),
 			ARRAY_SIZE(sanitizer_refused) - (allow->openat ? 2 : 0));
+	return r;
+}
+
+static int compile(const struct confine_seccomp *allow, struct confine_program *program)
+{
+	_cleanup_fd_ int fd = memfd_create("gofer-seccomp", MFD_CLOEXEC);
+	scmp_filter_ctx ctx;
+	struct stat st;
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	if (!ctx)
+		return -ENOMEM;
+	r = add_all(ctx, allow);
 	if (r == 0)
-		r = seccomp_load(ctx);
+		r = seccomp_export_bpf(ctx, fd);
 	seccomp_release(ctx);
+	if (r < 0)
+		return r;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	program->code = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (program->code == MAP_FAILED) {
+		program->code = NULL;
+		return -errno;
+	}
+	program->size = (size_t)st.st_size;
+	return 0;
+}
+
+void confine_seccomp_compile(const struct confine_seccomp *allow, struct confine_program *ret)
+{
+	*ret = (struct confine_program){ .allow = *allow };
+	ret->error = compile(allow, ret);
+}
+
+void confine_program_deinit(struct confine_program *program)
+{
+	if (program->code)
+		(void)munmap(program->code, program->size);
+	*program = (struct confine_program){};
+}
+
+int confine_seccomp(const struct confine_program *program, char *detail, size_t size)
+{
+	const struct confine_seccomp *allow = &program->allow;
+	const struct sock_fprog filter = {
+		.len = (unsigned short)(program->size / sizeof(struct sock_filter)),
+		.filter = program->code,
+	};
+	int r = program->error;
+
+	if (r == 0)
+		r = own_threads();
+	if (r == 0 && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) < 0)
+		r = -errno;
 	if (r < 0)
 		return r;
 	snprintf(detail, size, "allow-list, the rest kills%s%s%s%s",

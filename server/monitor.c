@@ -35,9 +35,11 @@ enum { LISTEN_PAUSE_MS = 100 };
  * first client. */
 static int try_worker(struct monitor_config *config)
 {
-	pid_t pid = monitor_fork_worker(config, -EBADF, NULL);
 	int status;
+	pid_t pid;
 
+	confine_prepare(config->confine, config->server);
+	pid = monitor_fork_worker(config, -EBADF, NULL);
 	if (pid < 0)
 		return pid;
 	while (waitpid(pid, &status, 0) < 0)
