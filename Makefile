@@ -150,7 +150,7 @@ $(BUILD)/gen/header_calls.inc: $(BUILD)/flags
 $(BUILD)/tests/unit/test_run_filter.o: $(BUILD)/gen/header_calls.inc
 
 # The seam of tests/unit/fault.h, in these programs only: what allocates can be made to fail.
-FAULT_WRAPS := malloc calloc realloc reallocarray aligned_alloc strdup arena_alloc arena_calloc arena_memdup arena_reset
+FAULT_WRAPS := malloc calloc realloc reallocarray aligned_alloc strdup buffer_new arena_alloc arena_calloc arena_memdup arena_reset
 $(filter $(BUILD)/tests/unit/test_fault_%,$(UNIT_T)): LDFLAGS += $(FAULT_WRAPS:%=-Wl,--wrap=%)
 
 # Other test programs: plain main().

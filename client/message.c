@@ -5,6 +5,7 @@
  * is kept in pieces and put together by gofer_message() only.
  */
 #include <limits.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -58,12 +59,36 @@ const char *gofer_message(void)
 	return last.text;
 }
 
-static _Thread_local char foreign[3 * PATH_MAX];
+/* On the heap: a thread that needs none, of a server even, does without the pages. */
+static _Thread_local char *foreign;
+static pthread_once_t foreign_once = PTHREAD_ONCE_INIT;
+static pthread_key_t foreign_key; /* frees it with the thread */
+static bool foreign_has_key;
+
+static void foreign_init(void)
+{
+	foreign_has_key = pthread_key_create(&foreign_key, free) == 0;
+}
+
+static bool foreign_room(void)
+{
+	(void)pthread_once(&foreign_once, foreign_init);
+	if (!foreign && foreign_has_key) {
+		foreign = malloc(3 * PATH_MAX);
+		if (pthread_setspecific(foreign_key, foreign) != 0) {
+			free(foreign);
+			foreign = NULL;
+		}
+	}
+	return foreign;
+}
 
 void foreign_note(const char *pos, const char *path, size_t len)
 {
 	size_t n = strlen(pos);
 
+	if (!foreign_room())
+		return;
 	n = n > 1 ? n : 0;
 	memcpy(foreign, pos, n);
 	if (len || n == 0)
@@ -74,7 +99,7 @@ void foreign_note(const char *pos, const char *path, size_t len)
 
 const char *gofer_foreign_path(void)
 {
-	return foreign;
+	return foreign ? foreign : "";
 }
 
 const char *gofer_version(void)

@@ -8,6 +8,7 @@
  * readable for ever and the loop would spin. For want of memory it stops listening for a while.
  */
 #include <fcntl.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
@@ -569,6 +570,8 @@ int monitor_run(struct monitor_config *config)
 	r = keep_init(&m);
 	if (r == 0)
 		r = monitor_events(&m);
+	/* What was freed until here is put in order now, or each worker would do so in pages of its own. */
+	(void)malloc_trim(0);
 	if (r == 0) {
 		m.reserve = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
 		r = packet_send(config->control, &iov, 1, -EBADF, 0);

@@ -20,6 +20,7 @@
 
 #include "common/log.h"
 #include "proto/channel.h"
+#include "server/buffer.h"
 
 enum {
 	END_WAIT_MS = 2000, /* for threads stuck in the kernel, before the process ends around
@@ -78,11 +79,16 @@ bool session_told_to_end(void)
 
 static int worker_init(struct worker *w, struct session *s)
 {
+	void *block = buffer_new(SESSION_ARENA_SIZE);
+
 	*w = (struct worker){ .session = s, .current = { .fd = -EBADF } };
 	w->identity.fixed = s->fixed;
 	w->identity.fixed_uid = s->volume_identities[0].uid;
 	w->identity.fixed_gid = s->volume_identities[0].gid;
-	return arena_init(&w->arena, SESSION_ARENA_SIZE);
+	if (!block)
+		return -ENOMEM;
+	arena_init_at(&w->arena, block, SESSION_ARENA_SIZE);
+	return 0;
 }
 
 struct worker *worker_new(struct session *s)
@@ -91,9 +97,9 @@ struct worker *worker_new(struct session *s)
 
 	if (!w || worker_init(w, s) < 0)
 		return worker_free(w);
-	w->in = malloc(FRAME_MAX_PACKET);
-	w->data = malloc(FRAME_MAX_DATA);
-	w->out = malloc(FRAME_MAX_PACKET);
+	w->in = buffer_new(FRAME_MAX_PACKET);
+	w->data = buffer_new(FRAME_MAX_DATA);
+	w->out = buffer_new(FRAME_MAX_PACKET);
 	return w->in && w->data && w->out ? w : worker_free(w);
 }
 
@@ -103,7 +109,7 @@ struct worker *worker_new_channel(struct session *s, struct channel *c)
 
 	if (!w || worker_init(w, s) < 0)
 		return worker_free(w);
-	w->in = malloc(CHANNEL_FRAMES);
+	w->in = buffer_new(CHANNEL_FRAMES);
 	if (!w->in)
 		return worker_free(w);
 	w->channel = c;
@@ -114,13 +120,13 @@ struct worker *worker_new_channel(struct session *s, struct channel *c)
 struct worker *worker_free(struct worker *w)
 {
 	if (w) {
-		arena_deinit(&w->arena);
-		free(w->in);
+		buffer_free(w->arena.block, SESSION_ARENA_SIZE);
+		buffer_free(w->in, w->channel ? (size_t)CHANNEL_FRAMES : FRAME_MAX_PACKET);
 		if (w->channel) {
 			channel_free(w->channel);
 		} else {
-			free(w->data);
-			free(w->out);
+			buffer_free(w->data, FRAME_MAX_DATA);
+			buffer_free(w->out, FRAME_MAX_PACKET);
 		}
 		session_identity_unref(w->acting);
 		free(w);

@@ -120,6 +120,17 @@ void *__wrap_malloc(size_t size)
 	return block;
 }
 
+void *__real_buffer_new(size_t size);
+void *__wrap_buffer_new(size_t size);
+void *__wrap_buffer_new(size_t size)
+{
+	void *block = fault_allocation_fails() ? NULL : __real_buffer_new(size);
+
+	if (fault_is_subject && fault_on_malloc && block)
+		fault_on_malloc(block, size);
+	return block;
+}
+
 /* Called when the subject's arena is emptied for the next request, if set. */
 static void (*fault_on_arena_reset)(struct arena *a);
 
