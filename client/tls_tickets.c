@@ -74,7 +74,9 @@ static void put(struct gofer_tls_tickets *t, const char *question, SSL_SESSION *
 
 	if (x)
 		x->question = strdup(question);
-	if (!x || !x->question) {
+	if (!x || !x->question || !session) {
+		if (x)
+			free(x->question);
 		free(x);
 		SSL_SESSION_free(session);
 		return;
@@ -147,15 +149,14 @@ __attribute__((destructor)) static void free_index(void)
 		(void)CRYPTO_free_ex_index(CRYPTO_EX_INDEX_SSL, use_index);
 }
 
-/* 1: the session is ours from now on. */
+/* A copy: OpenSSL takes its own for spoiled when the connection ends without a goodbye, which is when it is wanted. */
 static int on_ticket(SSL *ssl, SSL_SESSION *session)
 {
 	struct tls_tickets_use *u = SSL_get_ex_data(ssl, use_index);
 
-	if (!u || !SSL_SESSION_is_resumable(session))
-		return 0;
-	put(u->tickets, u->question, session);
-	return 1;
+	if (u && SSL_SESSION_is_resumable(session))
+		put(u->tickets, u->question, SSL_SESSION_dup(session));
+	return 0;
 }
 
 int tls_tickets_attach(struct gofer_tls_tickets *t, SSL *ssl, const char *question)

@@ -380,10 +380,11 @@ def reconnect():
             check(got.returncode == 0 and got.stdout == file.read(), f"a connection that is cut twice: {got.stderr.decode()[:500]}")
         # The fourth is the one that lasts: the third was cut in its handshake.
         check(b'"reconnects": 2' in got.stderr and relay.made == 4, f"{relay.made} connections were made")
-        # S132: the second goes on with the TLS session of the first, on both sides, as the same client.
-        check(re.search(rb'"tls_resumed": [12]', got.stderr), f"with the TLS session of an earlier one: {got.stderr.decode()[:500]}")
-        m = s.wait_for(r"(.*): TLSv1.3, .*, resumed")
-        check("alice" in m[1], f"the server says so: {m[0]}")
+        # S132: the second and the fourth go on with the TLS session of another, on both sides, as the same client.
+        check(b'"tls_resumed": 2' in got.stderr, f"with the TLS session of an earlier one: {got.stderr.decode()[:500]}")
+        for _ in range(2):
+            m = s.wait_for(r"(.*): TLSv1.3, .*, resumed")
+            check("alice" in m[1], f"the server says so: {m[0]}")
         relay.close()
         # S132: what a TLS session was made with is judged again: its authority is not trusted any more when it is to be resumed.
         shutil.copy("main/ca.pem", "trusted.pem")
