@@ -110,16 +110,14 @@ static int add_entry(const struct fs_dirent *found, void *userdata)
 	return 0;
 }
 
-/* As many as fit, if what follows is like what there was. */
+/* As many as fit, if what follows is like what there was; never none, for the end is to be seen. */
 static size_t room_for(void *userdata)
 {
 	const struct listing *l = userdata;
 	size_t left = l->room - l->used;
 
-	if (l->n == 0)
-		return MAX(left / PACKED_GUESS, (size_t)FS_READ_DIR_MIN);
-	left = left * l->read / l->used;
-	return left < FS_READ_DIR_MIN ? 0 : left - left / 8;
+	left = l->n ? left * l->read / l->used : left / PACKED_GUESS;
+	return MAX(left - left / 8, (size_t)FS_READ_DIR_MIN);
 }
 
 static int list(struct listing *l, struct handle *handle)
