@@ -305,6 +305,7 @@ struct gofer_mount_options {
 	bool watch;
 	/*
 	 * With watch. A watch costs about as much as three requests and counts against a limit, so watch_again puts one only on what is asked for a second time.
+	 * Once the server gives no more, what is asked for often takes the watch of what was not used for longer; all else is a request each time.
 	 * watch_names: the attributes of regular files are asked for every time, so that their times do not lag.
 	 */
 	bool watch_again, watch_names;

@@ -12,7 +12,8 @@
  * are to what stands beside it in the same run.
  *
  *     bench_cache [-r ROUNDS] [-size MIB] [-what data|small|names|many] HOSTDIR      served as "t" with donate=never
- *     bench_cache -loop cold|sequence|read|stat|watched|access|absent|link -n N HOSTDIR            N warm calls and nothing else: for strace, perf
+ *     bench_cache -loop WHAT -n N HOSTDIR      N warm calls and nothing else, for strace and perf: sequence, read, stat, watched, access, absent,
+ *                                              link; or the whole file N times, without what was known of it: cold, uncached
  */
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -518,26 +519,28 @@ static void many(void)
 
 /* ---- nothing but warm calls ---- */
 
-static void read_cold(void)
+static void read_cold(enum how how)
 {
-	begin_cold(EXCLUSIVE);
-	read_all(EXCLUSIVE);
+	begin_cold(how);
+	read_all(how);
 }
 
 static int loop(const char *what, uint64_t n)
 {
-	enum how how = strcmp(what, "watched") == 0 ? WATCHED : EXCLUSIVE;
+	enum how how = strcmp(what, "watched") == 0    ? WATCHED
+		       : strcmp(what, "uncached") == 0 ? UNCACHED
+						       : EXCLUSIVE;
 	struct stat st;
 	char buf[64];
 
 	connect_as(how, 0);
-	if (strcmp(what, "cold") == 0)
+	if (strcmp(what, "cold") == 0 || how == UNCACHED)
 		make_file("large", b.size);
 	else
 		begin_random(how);
-	for (uint64_t i = 0; i < n + 10; i++) {
-		if (strcmp(what, "cold") == 0)
-			read_cold();
+	for (uint64_t i = 0; i < n; i++) {
+		if (strcmp(what, "cold") == 0 || how == UNCACHED)
+			read_cold(how);
 		else if (strcmp(what, "sequence") == 0)
 			file_read(&open_file, b.block, BLOCK, i * BLOCK % (SMALL_MIB * mib));
 		else if (strcmp(what, "read") == 0)
