@@ -198,6 +198,8 @@ int main(int argc, char **argv)
 	make_file("hot", b.pages / 2);
 	make_file("scanned", 10 * b.pages);
 	compare("a hot set that was read before", true, 98, 30);
-	compare("a hot set that becomes one during the scan", false, 40, 8);
+	/* Who is read more rarely than that is read once or twice in all. */
+	compare("a hot set that becomes one during the scan", false, b.every <= 4 ? 40 : 0,
+		b.every <= 4 ? 8 : 0);
 	return proof_end();
 }
