@@ -266,15 +266,25 @@ void session_call_many(struct gofer_session *s, struct call *calls, size_t n)
 		timed_out(s, rpc_find(calls[0].request.type));
 }
 
-void session_call_begin(struct gofer_session *s, struct call *call, struct waiter *w)
+void call_init(struct call *call, struct waiter *w)
+{
+	*w = waiter_new(WAIT_REPLY);
+	w->done = true;
+	call->result = 0;
+	call->answered = true;
+	call->channel = NULL;
+	call->follow_up = NULL;
+	call->slept = false;
+}
+
+void session_call_begin(struct gofer_session *s, struct call *call, struct waiter *w,
+			bool by_channel)
 {
 	int r = session_check(s);
 
-	*w = waiter_new(WAIT_REPLY);
-	w->done = true;
+	call_init(call, w);
 	call->result = r;
-	call->answered = true;
-	if (r == 0)
+	if (r == 0 && !(by_channel && s->n_channels && session_channel_begin(s, call, w)))
 		call_send(s, call, w, now_ns() + s->timeout, false);
 }
 
@@ -291,14 +301,19 @@ bool session_call_answered(struct gofer_session *s, struct waiter *w)
 int session_call_end(struct gofer_session *s, struct call *call, struct waiter *w)
 {
 	int r = session_check(s), handled = 0;
+	uint64_t start, deadline;
 
 	if (r < 0)
 		return r;
+	start = now_ns();
+	deadline = start + s->timeout;
+	if (call->channel)
+		session_channel_end(s, call, w, start, deadline);
 	pthread_mutex_lock(&s->lock);
 	if (!w->done) {
 		/* What was submitted meanwhile does not wait for this answer. */
 		(void)session_flush_out(s);
-		r = wait_for(s, w, now_ns() + s->timeout, true, &handled);
+		r = wait_for(s, w, deadline, !call->channel, &handled);
 		if (r < 0)
 			abandon(s, call, 1, r);
 	}

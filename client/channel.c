@@ -11,9 +11,12 @@
  * who waits here looks at the socket from time to time, which also takes what came there meanwhile.
  *
  * A call that was given up leaves its channel *stale*: the reply is still to come, and whoever finds
- * it there later lets go what it brings.
+ * it there later lets go what it brings. So does one in two parts (session_call_begin()), until somebody wants its reply.
+ * Then a request that follows from it (struct follow_up) is sent before the reply is decoded: the server
+ * has made the next page of a listing while we were busy with the last.
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -53,39 +56,51 @@ struct channel_reply {
 	const char *violation;
 };
 
-/* The reply in the box, to the request `tag`. False: it comes through the socket. */
-static bool read_reply(struct channel *c, const struct rpc_info *rpc, const struct expect *expect,
-		       uint32_t tag, void *sink, struct channel_reply *ret)
+static void send_follow_up(struct gofer_session *s, struct channel *c, struct follow_up *f,
+			   const struct frame *frame);
+
+/* Copies the reply's frame, to the request `tag`. NULL, or what is wrong with it. */
+static const char *read_frame(struct channel *c, const struct rpc_info *rpc, uint32_t tag,
+			      uint32_t where, struct frame *ret)
 {
 	const struct channel_box *box = c->side.in;
-	uint32_t where = atomic_load_explicit(&box->where, memory_order_relaxed);
 	uint32_t size = atomic_load_explicit(&box->length, memory_order_relaxed);
+	struct frame_header *h = &ret->header;
+
+	if (where != CHANNEL_HERE || size < FRAME_HEADER_SIZE || size > CHANNEL_FRAMES)
+		return "a channel's reply that is nowhere";
+	channel_copy_in(c->frame, box->frames, size);
+	frame_header_unpack(c->frame, h);
+	ret->body = c->frame + FRAME_HEADER_SIZE;
+	ret->data = box->payload;
+	if (h->body_len > FRAME_MAX_BODY || h->body_len != size - FRAME_HEADER_SIZE ||
+	    h->data_len > FRAME_MAX_DATA || h->fds)
+		return "a channel's reply that breaks framing";
+	if (h->tag != tag || h->type != rpc->type)
+		return "a channel's reply to another request";
+	return reply_flags_ok(h) ? NULL : "reply flags that mean nothing";
+}
+
+/* The reply in the box, to the request `tag`. False: it comes through the socket. */
+static bool read_reply(struct gofer_session *s, struct channel *c, const struct rpc_info *rpc,
+		       const struct expect *expect, uint32_t tag, void *sink, struct follow_up *f,
+		       struct channel_reply *ret)
+{
+	uint32_t where = atomic_load_explicit(&c->side.in->where, memory_order_relaxed);
 	struct packet_in in = { .fd = -EBADF };
 	struct frame frame;
-	struct frame_header *h = &frame.header;
 
 	*ret = (struct channel_reply){ .result = -EPROTO };
 	if (where == CHANNEL_ON_SOCKET)
 		return false;
-	if (where != CHANNEL_HERE || size < FRAME_HEADER_SIZE || size > CHANNEL_FRAMES) {
-		ret->violation = "a channel's reply that is nowhere";
+	ret->violation = read_frame(c, rpc, tag, where, &frame);
+	if (ret->violation)
 		return true;
-	}
-	channel_copy_in(c->frame, box->frames, size);
-	frame_header_unpack(c->frame, h);
-	frame.body = c->frame + FRAME_HEADER_SIZE;
-	frame.data = box->payload;
-	ret->size = (size_t)size + h->data_len;
-	if (h->body_len > FRAME_MAX_BODY || h->body_len != size - FRAME_HEADER_SIZE ||
-	    h->data_len > FRAME_MAX_DATA || h->fds)
-		ret->violation = "a channel's reply that breaks framing";
-	else if (h->tag != tag || h->type != rpc->type)
-		ret->violation = "a channel's reply to another request";
-	else if (!reply_flags_ok(h))
-		ret->violation = "reply flags that mean nothing";
-	else
-		ret->result = reply_decode(rpc, expect, &frame, &in, sink, &ret->reply,
-					   &ret->handle, &ret->violation);
+	ret->size = FRAME_HEADER_SIZE + (size_t)frame.header.body_len + frame.header.data_len;
+	if (f && !frame.header.data_len && (frame.header.flags & FRAME_KIND_MASK) == FRAME_OK)
+		send_follow_up(s, c, f, &frame);
+	ret->result = reply_decode(rpc, expect, &frame, &in, sink, &ret->reply, &ret->handle,
+				   &ret->violation);
 	return true;
 }
 
@@ -124,7 +139,7 @@ static bool clear_stale(struct gofer_session *s, struct channel *c)
 		expect = slot->expect;
 	}
 	pthread_mutex_unlock(&s->lock);
-	if (rpc && read_reply(c, rpc, &expect, c->tag, NULL, &r)) {
+	if (rpc && read_reply(s, c, rpc, &expect, c->tag, NULL, NULL, &r)) {
 		pthread_mutex_lock(&s->lock);
 		deliver(s, c->tag, &r);
 		pthread_mutex_unlock(&s->lock);
@@ -230,6 +245,33 @@ static bool send_request(struct gofer_session *s, struct channel *c, struct call
 	return true;
 }
 
+/* It is awaited later, by whoever has use for it. */
+static void leave(struct gofer_session *s, struct channel *c, uint32_t tag)
+{
+	c->stale = true;
+	c->tag = tag;
+	atomic_fetch_add(&s->stale_channels, 1);
+}
+
+static void send_follow_up(struct gofer_session *s, struct channel *c, struct follow_up *f,
+			   const struct frame *frame)
+{
+	_cleanup_packed_ struct packed p;
+
+	p.buf = p.small;
+	if (!f->next(f, frame->body, frame->header.body_len) ||
+	    packed_init(&p, s, &f->call.request) < 0)
+		return;
+	f->call.answered = false;
+	f->sent = send_request(s, c, &f->call, &f->waiter, &p);
+	if (!f->sent) {
+		f->call.answered = true;
+		return;
+	}
+	f->call.channel = c;
+	leave(s, c, f->call.tag);
+}
+
 /*
  * Until the channel has the reply (0), or there is no use in waiting: it came through the socket, the session died, or the
  * deadline passed.
@@ -254,45 +296,118 @@ static int wait_reply(struct gofer_session *s, struct channel *c, struct waiter 
 	}
 }
 
-bool session_channel_call(struct gofer_session *s, struct call *call, struct waiter *w,
-			  uint64_t start, uint64_t deadline)
+/* Takes a channel for the call, and sends it. NULL: it should go through the socket. */
+static struct channel *send_call(struct gofer_session *s, struct call *call, struct waiter *w,
+				 struct packed *p)
 {
 	struct channel *c = suits(&call->request) ? pick(s) : NULL;
-	_cleanup_packed_ struct packed p;
-	struct channel_reply reply;
-	uint32_t turn;
 
-	p.buf = p.small;
 	if (!c)
-		return false;
-	/* What is wrong with it, the ordinary way says. */
-	if (packed_init(&p, s, &call->request) < 0) {
-		let_go(c);
-		return false;
-	}
+		return NULL;
 	call->answered = false;
-	if (!send_request(s, c, call, w, &p)) {
+	/* What is wrong with it, the ordinary way says. */
+	if (packed_init(p, s, &call->request) < 0 || !send_request(s, c, call, w, p)) {
 		let_go(c);
-		return false;
+		return NULL;
 	}
-	if (wait_reply(s, c, w, start, deadline, &turn) < 0) {
-		c->stale = true;
-		c->tag = call->tag;
-		atomic_fetch_add(&s->stale_channels, 1);
-		let_go(c);
-		return true;
-	}
-	if (turn != c->turn) {
+	return c;
+}
+
+/* The reply is there, and who has taken the channel lets it go. */
+static void take_reply(struct gofer_session *s, struct channel *c, struct call *call,
+		       const struct rpc_info *rpc, const struct expect *expect, struct follow_up *f,
+		       uint32_t turn)
+{
+	struct channel_reply reply;
+	bool here = true;
+
+	if (turn != c->turn)
 		reply = (struct channel_reply){ .violation = "a channel's reply out of turn" };
-	} else if (!read_reply(c, p.rpc, &p.expect, call->tag, call->sink, &reply)) {
-		let_go(c);
-		return true;
-	}
+	else
+		here = read_reply(s, c, rpc, expect, call->tag, call->sink, f, &reply);
 	let_go(c);
+	if (!here)
+		return;
 	pthread_mutex_lock(&s->lock);
 	deliver(s, call->tag, &reply);
 	pthread_mutex_unlock(&s->lock);
+}
+
+bool session_channel_call(struct gofer_session *s, struct call *call, struct waiter *w,
+			  uint64_t start, uint64_t deadline)
+{
+	_cleanup_packed_ struct packed p;
+	struct channel *c;
+	uint32_t turn;
+
+	p.buf = p.small;
+	c = send_call(s, call, w, &p);
+	if (!c)
+		return false;
+	if (wait_reply(s, c, w, start, deadline, &turn) < 0) {
+		leave(s, c, call->tag);
+		let_go(c);
+		return true;
+	}
+	take_reply(s, c, call, p.rpc, &p.expect, NULL, turn);
 	return true;
+}
+
+bool session_channel_begin(struct gofer_session *s, struct call *call, struct waiter *w)
+{
+	_cleanup_packed_ struct packed p;
+
+	p.buf = p.small;
+	call->channel = send_call(s, call, w, &p);
+	if (!call->channel)
+		return false;
+	leave(s, call->channel, call->tag);
+	let_go(call->channel);
+	return true;
+}
+
+/* With the lock: what the call expects. False: it has its answer. */
+static bool expects(struct gofer_session *s, const struct call *call,
+		    const struct rpc_info **ret_rpc, struct expect *ret_expect)
+{
+	const struct slot *slot = call->answered ? NULL : slot_find(s, call->tag);
+
+	if (!slot)
+		return false;
+	*ret_rpc = slot->rpc;
+	*ret_expect = slot->expect;
+	return true;
+}
+
+void session_channel_end(struct gofer_session *s, struct call *call, struct waiter *w,
+			 uint64_t start, uint64_t deadline)
+{
+	struct channel *c = call->channel;
+	const struct rpc_info *rpc;
+	struct expect expect;
+	uint32_t turn;
+
+	for (;;) {
+		bool open;
+
+		pthread_mutex_lock(&s->lock);
+		open = expects(s, call, &rpc, &expect);
+		pthread_mutex_unlock(&s->lock);
+		if (!open)
+			return;
+		if (!atomic_exchange(&c->taken, true))
+			break;
+		/* Somebody looks whether it is free, and takes the reply if it is there. */
+		sched_yield();
+	}
+	if (!c->stale || c->tag != call->tag || wait_reply(s, c, w, start, deadline, &turn) < 0) {
+		let_go(c);
+		return;
+	}
+	c->stale = false;
+	atomic_fetch_sub(&s->stale_channels, 1);
+	call->slept = c->side.slept;
+	take_reply(s, c, call, rpc, &expect, call->follow_up, turn);
 }
 
 /* ---- life ---- */

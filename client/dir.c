@@ -8,8 +8,12 @@
  * else.
  *
  * Requests may be ahead of whoever reads: the first one (`opening`, after gofer_opendir_start()) and
- * the one for the frame after the current (`page`, after gofer_dir_ahead()). Each is waited for when
+ * the one for the page after the current (after gofer_dir_ahead()). Each is waited for when
  * its answer is needed.
+ *
+ * Over channels that happens by itself as soon as somebody has read on for a while, and then each page's request leaves before
+ * the page before is even decoded (struct follow_up): the server is never idle. A page is then as large
+ * as what can be made while the other side spins for it, or, where it sleeps, as large as can be.
  */
 #include <fcntl.h>
 #include <dirent.h>
@@ -36,14 +40,21 @@ struct page {
 	struct path_call c;
 	struct path_round round;
 	uint64_t since;
-	bool asked;
+};
+
+enum {
+	AHEAD_AFTER = 16, /* entries that were read, until the next page is asked for unasked */
+	PAGE_SPUN = 5632, /* bytes of a page that the server makes in some 60 microseconds */
 };
 
 struct gofer_dir {
 	struct gofer_namespace *ns;
 	struct opening *opening; /* its answer is not in yet */
 	int failed;              /* what that said, if it was an error */
-	struct page page;
+	struct page pages[2];    /* the next, and the one after it */
+	struct page *next;       /* is asked for, or NULL */
+	bool by_hand;            /* who reads says himself when to ask, and waits with others */
+	uint32_t page_bytes;     /* of pages through a channel; 0 = as large as can be */
 	struct mount *mount;
 	uint64_t handle; /* to go on with; 0 = all is in `reply` */
 	uint64_t cookie;
@@ -223,16 +234,21 @@ static void drop_opening(struct gofer_dir *d)
 	if (!o)
 		return;
 	path_call_drop(&o->c, &o->round);
-	if (!o->round.sent && o->round.result >= 0 && o->answer.found == CACHE_HIT)
+	if (!o->round.ask.sent && o->round.result >= 0 && o->answer.found == CACHE_HIT)
 		free(o->answer.listing);
 	lookup_deinit(&o->l);
 	free(o);
 }
 
-static void ask_page(struct gofer_dir *d)
+/* Whether pages are asked for unasked. */
+static bool reads_ahead(const struct gofer_dir *d)
 {
-	struct page *p = &d->page;
+	return !d->by_hand && d->mount->session->n_channels;
+}
 
+/* Prepares the request for a page: all but the cookie. */
+static void page_init(struct gofer_dir *d, struct page *p, bool by_channel)
+{
 	p->m = (Gofer__ReadDirRequest)GOFER__READ_DIR_REQUEST__INIT;
 	p->where = (Gofer__Path)GOFER__PATH__INIT;
 	p->where.fs_id = d->mount->fs_id;
@@ -241,27 +257,66 @@ static void ask_page(struct gofer_dir *d)
 	p->m.path = &p->where;
 	p->m.attrs = p->m.targets = true;
 	p->m.watch = d->mount->watching && !d->reading.failed;
-	p->m.cookie = d->entries->n_entries ? d->entries->entries[d->entries->n_entries - 1]->cookie
-					    : d->cookie;
+	p->m.max_bytes = by_channel ? d->page_bytes : 0;
 	p->c = (struct path_call){ .type = RPC_TYPE_ReadDir,
 				   .message = &p->m.base,
 				   .path = { &p->where },
 				   .session = d->mount->session,
+				   .by_channel = by_channel,
 				   .fd = -1 };
 	p->since = session_clock(d->mount->session);
+}
+
+static void ask_page(struct gofer_dir *d, bool by_channel)
+{
+	struct page *p = &d->pages[0];
+
+	page_init(d, p, by_channel);
+	p->m.cookie = d->entries->n_entries ? d->entries->entries[d->entries->n_entries - 1]->cookie
+					    : d->cookie;
 	path_call_start(&p->c, &p->round);
-	p->asked = true;
+	d->next = p;
+}
+
+static bool page_follows(struct follow_up *f, const uint8_t *body, size_t len)
+{
+	struct page *p = (struct page *)((char *)f - offsetof(struct page, round.ask));
+
+	return reply_listing_goes_on(body, len, &p->m.cookie);
+}
+
+/* Waits for the page that was asked for. *ret_after: the one after it was asked for, too, or NULL. */
+static int finish_page(struct gofer_dir *d, struct gofer_reply *ret_reply, struct page **ret_after)
+{
+	struct page *p = d->next, *after = &d->pages[p == &d->pages[0]];
+	const struct call *call = &p->round.ask.call;
+	bool follows = call->channel && reads_ahead(d);
+	int r;
+
+	if (follows) {
+		page_init(d, after, true);
+		path_call_follow(&after->c, &after->round, &p->round, page_follows);
+	}
+	r = path_call_finish(&p->c, &p->round, ret_reply);
+	*ret_after = follows && after->round.ask.sent ? after : NULL;
+	/* A wake-up is worth many entries. */
+	if (d->page_bytes && p->m.max_bytes && (!call->channel || call->slept))
+		d->page_bytes = d->page_bytes < FRAME_MAX_BODY / 2 ? 2 * d->page_bytes : 0;
+	return r;
 }
 
 static int next_page(struct gofer_dir *d)
 {
 	struct gofer_reply reply;
+	struct page *after;
+	uint64_t since;
 	int r;
 
-	if (!d->page.asked)
-		ask_page(d);
-	r = path_call_finish(&d->page.c, &d->page.round, &reply);
-	d->page.asked = false;
+	if (!d->next)
+		ask_page(d, reads_ahead(d));
+	since = d->next->since;
+	r = finish_page(d, &reply, &after);
+	d->next = after;
 	drop_reply(d);
 	if (r == 0) {
 		struct cache_path known = { .fs_id = d->mount->fs_id,
@@ -270,12 +325,19 @@ static int next_page(struct gofer_dir *d)
 					    .len = d->text ? strlen(d->text) : 0 };
 
 		d->reply = reply;
-		d->since = d->page.since;
+		d->since = since;
 		d->entries = (const Gofer__ReadDirReply *)d->reply.message;
 		if (!d->reading.failed)
 			cache_learn_list(&d->reading, &known, d->entries);
 	}
 	return r;
+}
+
+/* Whoever has read so much will read on: but nobody waits for the answer with others. */
+static void read_ahead(struct gofer_dir *d)
+{
+	if (d->at == AHEAD_AFTER && !d->next && !d->entries->end && reads_ahead(d))
+		ask_page(d, true);
 }
 
 int gofer_opendir(struct gofer_namespace *ns, const char *path, int flags,
@@ -288,6 +350,7 @@ int gofer_opendir(struct gofer_namespace *ns, const char *path, int flags,
 	if (!d)
 		return -ENOMEM;
 	d->ns = ns;
+	d->page_bytes = PAGE_SPUN;
 	r = opening_init(&o, d, path, flags);
 	if (r == 0)
 		r = opened(d, &o, path_call(&o.c, &d->reply));
@@ -313,11 +376,12 @@ int gofer_opendir_start(struct gofer_namespace *ns, const char *path, int flags,
 		return -ENOMEM;
 	}
 	d->ns = ns;
+	d->by_hand = true;
 	d->opening = o;
 	snprintf(d->path, sizeof(d->path), "%s", path); /* for the message */
 	r = opening_init(o, d, path, flags);
 	if (r < 0) {
-		o->round.sent = false;
+		o->round.ask.sent = false;
 		o->round.result = r;
 		gofer_closedir(d);
 		return fail_path(r, "opendir", path);
@@ -329,17 +393,21 @@ int gofer_opendir_start(struct gofer_namespace *ns, const char *path, int flags,
 
 void gofer_dir_ahead(struct gofer_dir *d)
 {
-	if (!d->opening && d->entries && !d->entries->end && !d->page.asked)
-		ask_page(d);
+	d->by_hand = true;
+	if (!d->opening && d->entries && !d->entries->end && !d->next)
+		ask_page(d, false);
 }
 
 bool gofer_dir_ready(struct gofer_dir *d)
 {
+	d->by_hand = true;
 	if (d->opening)
 		return path_call_answered(&d->opening->c, &d->opening->round);
 	if (!d->entries || d->at < d->entries->n_entries || d->entries->end)
 		return true;
-	return d->page.asked && path_call_answered(&d->page.c, &d->page.round);
+	/* What is in a channel nobody else waits for. */
+	return d->next && (d->next->round.ask.call.channel ||
+			   path_call_answered(&d->next->c, &d->next->round));
 }
 
 void gofer_dirstat(struct gofer_dir *d, struct stat *ret_st)
@@ -353,8 +421,8 @@ void gofer_closedir(struct gofer_dir *d)
 	if (!d)
 		return;
 	drop_opening(d);
-	if (d->page.asked)
-		path_call_drop(&d->page.c, &d->page.round);
+	if (d->next)
+		path_call_drop(&d->next->c, &d->next->round);
 	drop_reply(d);
 	free(d->listing);
 	free(d->text);
@@ -436,6 +504,7 @@ int gofer_readdir(struct gofer_dir *d, struct gofer_dirent *ret_entry)
 		if (d->at < d->entries->n_entries) {
 			const Gofer__Entry *e = d->entries->entries[d->at++];
 
+			read_ahead(d);
 			d->cookie = e->cookie;
 			take_entry(d, e, ret_entry);
 			return 1;

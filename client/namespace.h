@@ -169,6 +169,8 @@ struct path_call {
 	enum cache_want want;
 	unsigned mode;
 	struct cache_reading *reading; /* ReadDir: what the listing teaches, or NULL */
+	/* of one in two parts: through a channel (session_call_begin()) */
+	bool by_channel;
 	bool bare; /* ReadFile, WriteFile: the caller has no use for attributes */
 };
 /* One POSIX-shaped call: as many requests as the path needs, one in the simple case. 0 with a reply
@@ -181,12 +183,16 @@ int path_call(struct path_call *c, struct gofer_reply *ret_reply);
 struct path_round {
 	const struct rpc_info *rpc;
 	struct cache_op op;
-	struct call call;
-	struct waiter waiter;
-	bool sent;
-	int result; /* where nothing was sent */
+	struct follow_up ask; /* the call and who waits for it */
+	int result;           /* where nothing was sent */
 };
 void path_call_start(struct path_call *c, struct path_round *ret_round);
+/*
+ * As start(), but it is sent only when the answer to `before` arrives, before that is looked at (struct follow_up): by
+ * path_call_finish() of `before`, which path_round.ask.sent says afterwards; else it was never begun. `c` has no lookups.
+ */
+void path_call_follow(struct path_call *c, struct path_round *ret_round, struct path_round *before,
+		      bool (*next)(struct follow_up *f, const uint8_t *body, size_t len));
 bool path_call_answered(const struct path_call *c, struct path_round *round);
 int path_call_finish(struct path_call *c, struct path_round *round, struct gofer_reply *ret_reply);
 void path_call_drop(struct path_call *c, struct path_round *round);

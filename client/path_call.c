@@ -530,41 +530,52 @@ void path_call_start(struct path_call *c, struct path_round *round)
 		r = ++rounds > MAX_ROUNDS ? -ELOOP : before(c, round->rpc, &rounds);
 	while (r == ROUND_AGAIN);
 	round->result = r;
-	round->sent = r == ROUND_SEND;
-	if (!round->sent)
+	round->ask.sent = r == ROUND_SEND;
+	if (!round->ask.sent)
 		return;
 	recall_begin(&round->op, c, round->rpc);
-	round->call.request = request_of(c);
-	round->call.sink = c->sink;
-	session_call_begin(c->session, &round->call, &round->waiter);
+	round->ask.call.request = request_of(c);
+	round->ask.call.sink = c->sink;
+	session_call_begin(c->session, &round->ask.call, &round->ask.waiter, c->by_channel);
+}
+
+void path_call_follow(struct path_call *c, struct path_round *round, struct path_round *before,
+		      bool (*next)(struct follow_up *f, const uint8_t *body, size_t len))
+{
+	*round = (struct path_round){ .rpc = rpc_find(c->type), .ask.next = next };
+	recall_begin(&round->op, c, round->rpc);
+	round->ask.call.request = request_of(c);
+	call_init(&round->ask.call, &round->ask.waiter);
+	before->ask.call.follow_up = &round->ask;
 }
 
 bool path_call_answered(const struct path_call *c, struct path_round *round)
 {
-	return !round->sent || session_call_answered(c->session, &round->waiter);
+	return !round->ask.sent || session_call_answered(c->session, &round->ask.waiter);
 }
 
 int path_call_finish(struct path_call *c, struct path_round *round, struct gofer_reply *ret_reply)
 {
 	int r;
 
-	if (!round->sent)
+	if (!round->ask.sent)
 		return unsent(round->result, ret_reply);
-	r = session_call_end(c->session, &round->call, &round->waiter);
-	r = after(c, round->rpc, &round->op, r, &round->call.reply);
+	r = session_call_end(c->session, &round->ask.call, &round->ask.waiter);
+	r = after(c, round->rpc, &round->op, r, &round->ask.call.reply);
 	if (r == 0)
-		*ret_reply = round->call.reply;
+		*ret_reply = round->ask.call.reply;
 	return r > 0 ? path_call(c, ret_reply) : r;
 }
 
 void path_call_drop(struct path_call *c, struct path_round *round)
 {
-	if (!round->sent || !session_call_drop(c->session, &round->call, &round->waiter))
+	if (!round->ask.sent ||
+	    !session_call_drop(c->session, &round->ask.call, &round->ask.waiter))
 		return;
-	if (round->call.reply.kind == GOFER_REPLY_OK)
-		discard(c->session, round->rpc, &round->call.reply);
+	if (round->ask.call.reply.kind == GOFER_REPLY_OK)
+		discard(c->session, round->rpc, &round->ask.call.reply);
 	else
-		gofer_reply_free(&round->call.reply);
+		gofer_reply_free(&round->ask.call.reply);
 }
 
 int path_call_simple(struct path_call *c, int synthetic)

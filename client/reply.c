@@ -406,6 +406,24 @@ static bool next_varint(const uint8_t **at, const uint8_t *end, uint64_t *ret)
 	return false;
 }
 
+/* The next field of a message: a number, or the length of its bytes, which *at is moved behind. Replies have no other kind. */
+static bool next_field(const uint8_t **at, const uint8_t *end, uint64_t *ret_id, bool *ret_bytes,
+		       uint64_t *ret_value)
+{
+	uint64_t key;
+
+	if (!next_varint(at, end, &key) || !next_varint(at, end, ret_value))
+		return false;
+	*ret_id = key >> 3;
+	*ret_bytes = (key & 7) == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED;
+	if (!*ret_bytes)
+		return (key & 7) == PROTOBUF_C_WIRE_TYPE_VARINT;
+	if (*ret_value > (uint64_t)(end - *at))
+		return false;
+	*at += *ret_value;
+	return true;
+}
+
 /*
  * The handle in a reply that there is no memory to decode: without its number it could not be closed,
  * and would stay open on the server for as long as the session lasts.
@@ -417,20 +435,37 @@ static uint64_t peek_handle(const struct rpc_info *rpc, const struct frame *fram
 		rpc->type == RPC_TYPE_Open || rpc->type == RPC_TYPE_ReadDir
 			? protobuf_c_message_descriptor_get_field_by_name(rpc->reply, "handle")
 			: NULL;
-	uint64_t key, value, handle = 0;
+	uint64_t id, value, handle = 0;
+	bool bytes;
 
-	while (field && next_varint(&at, end, &key) && next_varint(&at, end, &value)) {
-		unsigned wire = key & 7;
-
-		if (wire == PROTOBUF_C_WIRE_TYPE_VARINT && key >> 3 == field->id)
+	while (field && next_field(&at, end, &id, &bytes, &value))
+		if (id == field->id && !bytes)
 			handle = value;
-		else if (wire == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED &&
-			 value <= (uint64_t)(end - at))
-			at += value;
-		else if (wire != PROTOBUF_C_WIRE_TYPE_VARINT)
-			break; /* the replies have no other kind */
-	}
 	return handle;
+}
+
+bool reply_listing_goes_on(const uint8_t *body, size_t len, uint64_t *ret_cookie)
+{
+	enum { ENTRIES = 1, END = 2, COOKIE = 4 };
+	const uint8_t *at = body, *end = body + len, *entry = NULL, *entry_end = NULL;
+	uint64_t id, value;
+	bool bytes;
+
+	while (next_field(&at, end, &id, &bytes, &value)) {
+		if (id == END)
+			return false;
+		if (id == ENTRIES && bytes) {
+			entry_end = at;
+			entry = at - value;
+		}
+	}
+	while (entry && next_field(&entry, entry_end, &id, &bytes, &value)) {
+		if (id != COOKIE || bytes)
+			continue;
+		*ret_cookie = value;
+		return value != 0 && value <= INT64_MAX;
+	}
+	return false;
 }
 
 /* No memory for a reply: what came with it is let go. */

@@ -85,6 +85,8 @@ struct waiter {
 	unsigned pending; /* WAIT_REPLY: calls without an answer */
 };
 
+struct follow_up;
+
 /* One of the calls that a thread waits for together. */
 struct call {
 	struct gofer_request request;
@@ -94,6 +96,22 @@ struct call {
 	uint32_t tag;             /* private */
 	bool answered;            /* private */
 	bool blind;               /* of a program: the cache is not told what it does */
+	/* Of calls in two parts: */
+	struct channel *channel;     /* that its reply comes through, or NULL */
+	struct follow_up *follow_up; /* what to ask as soon as its reply is there, or NULL */
+	bool slept;                  /* its reply was waited for that long */
+};
+
+/*
+ * A request that depends on another's reply, and is to be sent before that is looked at any further: so the server is at
+ * work while we are. Only where the other is in a channel, and has no payload.
+ */
+struct follow_up {
+	struct call call;
+	struct waiter waiter;
+	/* Completes the request from the body of the reply, of which nothing is known: false = there is nothing to ask. */
+	bool (*next)(struct follow_up *f, const uint8_t *body, size_t len);
+	bool sent;
 };
 
 struct gofer_session;
@@ -321,6 +339,8 @@ int reply_decode(const struct rpc_info *rpc, const struct expect *expect, const 
 /* The payload of a reply without a sink, as a block of its own that ends with a NUL: the caller's. NULL without memory. */
 void *reply_take_data(struct gofer_reply *reply);
 bool reply_flags_ok(const struct frame_header *h);
+/* Without decoding: the cookie after which a listing goes on that this is a part of. False where it ends, or none is found. */
+bool reply_listing_goes_on(const uint8_t *body, size_t len, uint64_t *ret_cookie);
 int attr_check(const Gofer__Attr *a);
 
 /* ---- call.c ---- */
@@ -334,8 +354,13 @@ int session_call(struct gofer_session *s, const struct gofer_request *request, v
 /*
  * One call in two parts. What `call` and `w` are stays where it is from begin() to end() or drop(), one of which must follow. The
  * request's message is borrowed by begin() only. drop() gives the call up; true where its reply is there: the caller's, as after end().
+ * by_channel: through a channel that is free, if it can. Then nothing but end(), or the channel being wanted for another call, takes
+ * the answer: gofer_session_process() does not.
  */
-void session_call_begin(struct gofer_session *s, struct call *call, struct waiter *w);
+void session_call_begin(struct gofer_session *s, struct call *call, struct waiter *w,
+			bool by_channel);
+/* What begin() does where nothing is to be sent: of a follow-up. */
+void call_init(struct call *call, struct waiter *w);
 /* Whether end() would not wait. Reads nothing. */
 bool session_call_answered(struct gofer_session *s, struct waiter *w);
 int session_call_end(struct gofer_session *s, struct call *call, struct waiter *w);
@@ -366,6 +391,10 @@ void session_channels_stop(struct gofer_session *s);
  */
 bool session_channel_call(struct gofer_session *s, struct call *call, struct waiter *w,
 			  uint64_t start, uint64_t deadline);
+/* The same in two parts: sends it, or false; waits for it, where call->channel is set. */
+bool session_channel_begin(struct gofer_session *s, struct call *call, struct waiter *w);
+void session_channel_end(struct gofer_session *s, struct call *call, struct waiter *w,
+			 uint64_t start, uint64_t deadline);
 
 /* ---- connect.c ---- */
 /* A connected socket for any address of gofer.h. *ret_helper: a child process behind it, or as it

@@ -184,12 +184,14 @@ static bool spin(struct channel_side *side, uint64_t budget)
 
 int channel_wait(struct channel_side *side, uint64_t deadline, uint32_t *ret_turn)
 {
+	side->slept = false;
 	if (atomic_load_explicit(&side->in->turn, memory_order_acquire) == side->seen) {
 		uint64_t budget = spin_budget(side);
 
 		if (!budget || !spin(side, budget)) {
 			int r = sleep_until(side, deadline);
 
+			side->slept = true;
 			if (r < 0)
 				return r;
 		}

@@ -84,6 +84,7 @@ struct channel_side {
 	_Atomic uint32_t *sleeping, *peer_sleeps;
 	uint32_t seen;     /* turn of `in` that was seen last */
 	bool woke;         /* the other side slept when ours was published last */
+	bool slept;        /* ... and we, when we waited last */
 	_Atomic bool over; /* who waits here shall stop */
 	struct channel_spin spin;
 };

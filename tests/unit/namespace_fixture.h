@@ -106,8 +106,9 @@ static inline void plant(void)
 	put("B/x/y", "in b");
 }
 
-static inline struct world *begin(void)
+static inline struct world *begin_channels(uint32_t channels)
 {
+	const struct gofer_session_options o = { .channels = channels };
 	struct world *w = calloc(1, sizeof(*w));
 	char name[32];
 	int sv[2];
@@ -125,9 +126,14 @@ static inline struct world *begin(void)
 	}
 	close(sv[1]);
 	snprintf(name, sizeof(name), "fd:%d", sv[0]);
-	cr_assert_eq(gofer_session_open(name, NULL, &w->session), 0, "%s", gofer_message());
+	cr_assert_eq(gofer_session_open(name, &o, &w->session), 0, "%s", gofer_message());
 	cr_assert_eq(gofer_namespace_new(&w->ns), 0);
 	return w;
+}
+
+static inline struct world *begin(void)
+{
+	return begin_channels(0);
 }
 
 /* A at "/", B at "/sub". */
