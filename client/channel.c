@@ -241,6 +241,7 @@ static bool send_request(struct gofer_session *s, struct channel *c, struct call
 	memcpy(box->frames + at, p->buf, p->len);
 	if (p->data_len)
 		memcpy(box->payload, p->data, p->data_len);
+	c->side.rpc = p->rpc->index;
 	channel_publish(&c->side, ++c->turn, (uint32_t)(at + p->len), CHANNEL_HERE);
 	return true;
 }

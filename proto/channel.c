@@ -63,8 +63,10 @@ void channel_side_init(struct channel_side *side, struct channel_area *area, boo
 		.out = server ? &area->reply : &area->request,
 		.sleeping = server ? &area->server_sleeps : &area->client_sleeps,
 		.peer_sleeps = server ? &area->client_sleeps : &area->server_sleeps,
-		.spin = { .habits = { fresh, fresh }, .backoff = BACKOFF_MIN },
+		.spin = { .backoff = BACKOFF_MIN },
 	};
+	for (size_t i = 0; i < RPC_COUNT; i++)
+		side->spin.habits[i][0] = side->spin.habits[i][1] = fresh;
 }
 
 /* ---- sleeping ---- */
@@ -106,11 +108,16 @@ static int sleep_until(struct channel_side *side, uint64_t deadline)
 
 /* ---- spinning ---- */
 
+static struct channel_habit *habit(struct channel_side *side)
+{
+	return &side->spin.habits[side->rpc][side->woke];
+}
+
 /* For how long to spin: 0 = not at all. */
 static uint64_t spin_budget(struct channel_side *side)
 {
 	struct channel_spin *s = &side->spin;
-	struct channel_habit *h = &s->habits[side->woke];
+	struct channel_habit *h = habit(side);
 	uint32_t cpu = atomic_load_explicit(&side->in->cpu, memory_order_relaxed);
 	bool rests = s->others || h->without;
 
@@ -159,7 +166,7 @@ static void spin_taken(struct channel_spin *s, uint64_t now)
 /* True when the turn is another. */
 static bool spin(struct channel_side *side, uint64_t budget)
 {
-	struct channel_habit *h = &side->spin.habits[side->woke];
+	struct channel_habit *h = habit(side);
 	uint64_t start = now_ns(), last = start, now;
 
 	do {

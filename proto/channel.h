@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 
 #include "proto/frame.h"
+#include "proto/rpc.h"
 
 enum {
 	CHANNEL_LAYOUT = 1,
@@ -69,9 +70,12 @@ struct channel_habit {
 };
 
 struct channel_spin {
-	/* [1]: when the other side slept and had to be woken first, which takes longer. Else two sides that both sleep
-	 * would teach each other that spinning is in vain. */
-	struct channel_habit habits[2];
+	/*
+	 * By what was handed over last: what is typical of a page of a listing, or of a Sync, is not of a Stat.
+	 * [1]: when the other side slept and had to be woken first, which takes longer. Else two sides that both sleep
+	 * would teach each other that spinning is in vain.
+	 */
+	struct channel_habit habits[RPC_COUNT][2];
 	/* Somebody else wants the CPU: he had it while we thought that we spun. */
 	uint32_t others;     /* waits until spinning is tried again */
 	uint32_t backoff;    /* `others`, next time */
@@ -82,7 +86,9 @@ struct channel_spin {
 struct channel_side {
 	struct channel_box *in, *out;
 	_Atomic uint32_t *sleeping, *peer_sleeps;
-	uint32_t seen;     /* turn of `in` that was seen last */
+	uint32_t seen; /* turn of `in` that was seen last */
+	enum rpc_index
+		rpc; /* of the request that is under way, or was answered last: whoever knows says so */
 	bool woke;         /* the other side slept when ours was published last */
 	bool slept;        /* ... and we, when we waited last */
 	_Atomic bool over; /* who waits here shall stop */

@@ -147,6 +147,15 @@ static int take(struct worker *w, struct packet *p)
 	return parse(p, box->payload);
 }
 
+/* A client that has an answer of one kind comes back sooner or later than with one of another. */
+static void remember_rpc(struct channel *c, const struct packet *p)
+{
+	const struct rpc_info *rpc = rpc_find(p->frames[p->n_frames - 1].header.type);
+
+	if (rpc)
+		c->side.rpc = rpc->index;
+}
+
 static void serve(struct worker *w)
 {
 	struct session *s = w->session;
@@ -166,6 +175,7 @@ static void serve(struct worker *w)
 					  p->size + p->frames[p->n_frames - 1].header.data_len,
 					  memory_order_relaxed);
 		c->elsewhere = false;
+		remember_rpc(c, p);
 		packet_admit(w, p);
 		packet_execute(w, p, false);
 		packet_finish(w, p);

@@ -287,10 +287,10 @@ Test(channel, spinning_in_vain_is_given_up, .timeout = 60)
 	/* Whatever number it is: not this one's. */
 	atomic_store(&a->reply.cpu, CPU_SETSIZE + 1);
 	(void)in_vain(&client, 16);
-	cr_assert(client.spin.others || client.spin.habits[0].without);
+	cr_assert(client.spin.others || client.spin.habits[0][0].without);
 	/* It is tried again, more and more rarely. */
 	(void)in_vain(&client, 200);
-	cr_assert_geq(MAX(client.spin.backoff, client.spin.habits[0].backoff), 128);
+	cr_assert_geq(MAX(client.spin.backoff, client.spin.habits[0][0].backoff), 128);
 	area_free(a);
 }
 
@@ -299,7 +299,7 @@ Test(channel, spinning_too_briefly_teaches_to_spin_for_longer, .timeout = 60)
 {
 	struct channel_area *a = area_new();
 	struct channel_side client;
-	struct channel_habit *h = &client.spin.habits[0];
+	struct channel_habit *h = &client.spin.habits[0][0];
 
 	channel_side_init(&client, a, false);
 	atomic_store(&a->reply.cpu, CPU_SETSIZE + 1);
@@ -314,6 +314,25 @@ Test(channel, spinning_too_briefly_teaches_to_spin_for_longer, .timeout = 60)
 	area_free(a);
 }
 
+/* Pages of a listing take longer than spinning would last; the Stats after them do not. */
+Test(channel, what_takes_long_is_not_held_against_what_does_not, .timeout = 60)
+{
+	struct channel_area *a = area_new();
+	struct channel_side client;
+
+	channel_side_init(&client, a, false);
+	atomic_store(&a->reply.cpu, CPU_SETSIZE + 1);
+	client.rpc = RPC_INDEX_ReadDir;
+	for (unsigned i = 0; i < 10000 && !client.spin.habits[RPC_INDEX_ReadDir][0].without; i++) {
+		client.spin.others = 0;
+		(void)in_vain(&client, 1);
+	}
+	cr_assert(client.spin.habits[RPC_INDEX_ReadDir][0].without);
+	cr_assert_eq(client.spin.habits[RPC_INDEX_Stat][0].without, 0);
+	cr_assert_eq(client.spin.habits[RPC_INDEX_Stat][0].credit, 8);
+	area_free(a);
+}
+
 Test(channel, nobody_spins_where_the_other_side_has_the_same_cpu, .timeout = 60)
 {
 	struct channel_area *a = area_new();
@@ -324,11 +343,11 @@ Test(channel, nobody_spins_where_the_other_side_has_the_same_cpu, .timeout = 60)
 	channel_side_init(&client, a, false);
 	atomic_store(&a->reply.cpu, (uint32_t)cpu + 1);
 	(void)in_vain(&client, 16);
-	cr_assert_eq(client.spin.habits[0].credit, 8, "not once was spinning tried");
+	cr_assert_eq(client.spin.habits[0][0].credit, 8, "not once was spinning tried");
 	cr_assert_eq(client.spin.others, 0);
 	/* Nor where nothing is known of it. */
 	atomic_store(&a->reply.cpu, 0);
 	(void)in_vain(&client, 16);
-	cr_assert_eq(client.spin.habits[0].credit, 8);
+	cr_assert_eq(client.spin.habits[0][0].credit, 8);
 	area_free(a);
 }
