@@ -681,18 +681,15 @@ int sem_wait(sem_t *sem)
 	return r;
 }
 
-Test(session_channel, a_session_may_end_while_a_channel_begins, .timeout = 60)
+enum { MANY = 256 };
+
+/* Begins channels until it is not the first thread that has the request; or has begun MANY. */
+static void begin_channels(struct session_fixture *f)
 {
-	struct server_limits limits = SERVER_LIMITS_DEFAULT;
-	struct session_fixture *f;
 	static const unsigned press[2] = { 0, 1 };
 
-	limits.max_channels = 256;
-	f = fixture_start(&limits);
-	hello(f);
-	starts.fixture = f;
 	/* Until it is not the first thread that has the request. */
-	for (unsigned n = 0; n < limits.max_channels && !starts.held; n++) {
+	for (unsigned n = 0; n < MANY && !starts.held; n++) {
 		Gofer__ChannelRequest q = GOFER__CHANNEL_REQUEST__INIT;
 		struct iovec iov = { .iov_base = f->out };
 		uint8_t body[16];
@@ -728,8 +725,23 @@ Test(session_channel, a_session_may_end_while_a_channel_begins, .timeout = 60)
 			got += f->n_replies;
 		}
 	}
-	cr_assert(starts.held, "none of %u was made by another thread", limits.max_channels);
-	fixture_end(f);
-	starts.fixture = NULL;
-	fixture_free(f);
+}
+
+Test(session_channel, a_session_may_end_while_a_channel_begins, .timeout = 120)
+{
+	struct server_limits limits = SERVER_LIMITS_DEFAULT;
+
+	limits.max_channels = MANY;
+	/* Where nobody else wants the CPU the first thread may be the fastest for long. */
+	for (unsigned i = 0; i < 200 && !starts.held; i++) {
+		struct session_fixture *f = fixture_start(&limits);
+
+		hello(f);
+		starts.fixture = f;
+		begin_channels(f);
+		fixture_end(f);
+		starts.fixture = NULL;
+		fixture_free(f);
+	}
+	cr_assert(starts.held, "no channel was made by another thread");
 }
