@@ -93,7 +93,14 @@ static void race(struct flipper *f, const struct recipe *r, bool missing)
 	bool exec = recipe_target(r)->kind == ARG_PROG;
 	char in[MEMORY_SIZE], out[MEMORY_SIZE];
 
-	snprintf(in, sizeof(in), "%s/%s/%s", world.rw, missing ? "absent" : "in", object);
+	/*
+	 * A text may be read in the middle of a change: the front of one and the rest of the other. So the missing directory's
+	 * name is so short that the other text's last slash comes later: whatever the rest is, it lies in a directory that
+	 * is missing, too ("rw/absent" and "ecret" would be a file that may be had).
+	 */
+	snprintf(in, sizeof(in), "%s/%s/%s", world.rw, missing ? "z" : "in", object);
+	if (missing && strlen(world.rw) + strlen("/z") > strlen(world.outside))
+		broken("the names of the world are too long for races");
 	snprintf(out, sizeof(out), "%s/%s", world.outside, object);
 	furnish();
 	start(f, r, in, out);
