@@ -461,3 +461,53 @@ static inline void scratch_compare(struct scratch *s)
 			say("  - %s", line + 4);
 	scratch_renew(s);
 }
+
+/* ---- sections, each in a process and a tree of its own ---- */
+
+struct section {
+	const char *name;
+	void (*run)(void);
+};
+
+#define SECTION(name)       \
+	{                   \
+#name, name \
+	}
+
+/* argv: DIRECTORY [SECTION...] */
+static inline int run_sections(int argc, char **argv, const struct section *sections, size_t n)
+{
+	if (argc < 2 || chdir(argv[1]) < 0) {
+		fprintf(stderr, "usage: %s DIRECTORY [SECTION...]\n",
+			program_invocation_short_name);
+		return 2;
+	}
+	for (size_t i = 0; i < n; i++) {
+		bool wanted = argc == 2;
+		int status;
+
+		for (int a = 2; a < argc; a++)
+			wanted |= !strcmp(argv[a], sections[i].name);
+		if (!wanted)
+			continue;
+		say("---- %s", sections[i].name);
+		fflush(stdout);
+		if (!fork()) {
+			must(mkdir(sections[i].name, 0755) == 0 && chdir(sections[i].name) == 0,
+			     sections[i].name);
+			syscall(SYS_close_range, 3, ~0U, 0);
+			make_tree();
+			sections[i].run();
+			fflush(stdout);
+			fchmodat(AT_FDCWD, base, 0700, 0);
+			if (chdir(base) == 0) {
+				chmod("shut", 0700);
+				chmod("d", 0700);
+			}
+			_exit(0);
+		}
+		wait(&status);
+		say("---- %s: status %d", sections[i].name, status);
+	}
+	return 0;
+}

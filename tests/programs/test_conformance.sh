@@ -8,7 +8,7 @@
 programs=$BUILD/tests/programs
 need python3
 prepare() { cp "$BUILD/tests/programs/conformance_$program" program; }
-for program in paths pairs calls; do
+for program in paths pairs calls arguments; do
 	fresh
 	natively './program .' >"$T/native" 2>&1 || bad "$program: natively status $?"
 	fresh
