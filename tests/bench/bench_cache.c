@@ -276,6 +276,14 @@ static void head(const char *title)
 
 static struct file open_file;
 
+static void read_all(enum how how)
+{
+	open_file = file_open(how, "large", O_RDONLY);
+	for (uint64_t at = 0; at < b.size; at += BLOCK)
+		file_read(&open_file, b.block, BLOCK, at);
+	file_close(&open_file);
+}
+
 static void begin_cold(enum how how)
 {
 	connect_as(how, 0);
@@ -284,27 +292,13 @@ static void begin_cold(enum how how)
 static void begin_warm(enum how how)
 {
 	connect_as(how, b.size + 64 * mib);
-	open_file = file_open(how, "large", O_RDONLY);
-	for (uint64_t at = 0; at < b.size; at += BLOCK)
-		file_read(&open_file, b.block, BLOCK, at);
-	file_close(&open_file);
+	read_all(how);
 }
 
 static void begin_again(enum how how)
 {
 	connect_as(how, 0);
-	open_file = file_open(how, "large", O_RDONLY);
-	for (uint64_t at = 0; at < b.size; at += BLOCK)
-		file_read(&open_file, b.block, BLOCK, at);
-	file_close(&open_file);
-}
-
-static void read_all(enum how how)
-{
-	open_file = file_open(how, "large", O_RDONLY);
-	for (uint64_t at = 0; at < b.size; at += BLOCK)
-		file_read(&open_file, b.block, BLOCK, at);
-	file_close(&open_file);
+	read_all(how);
 }
 
 static void begin_write(enum how how)

@@ -8,12 +8,12 @@
  * end of a file SIGBUS; what was synced must be the host's. Once for each way in which a kernel lets mappings be
  * made: with all that userfaultfd has, without tracking of writes, for faults of user mode only, without.
  */
-#include <setjmp.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "client/mapping_limits.h"
+#include "tests/integration/bus.h"
 #include "tests/integration/raw.h"
 
 enum {
@@ -58,22 +58,6 @@ struct model {
 	uint8_t buf[MOST + PIECE];
 	char last[256];
 };
-
-static sigjmp_buf bus;
-
-static void on_bus(int sig _unused_)
-{
-	siglongjmp(bus, 1);
-}
-
-/* false: SIGBUS. */
-static bool copy(uint8_t *to, const uint8_t *from, size_t size)
-{
-	if (sigsetjmp(bus, 1))
-		return false;
-	memcpy(to, from, size);
-	return true;
-}
 
 _printf_(2, 3) static void wrong(struct model *m, const char *format, ...)
 {

@@ -9,11 +9,11 @@
  * does not come back. All map, unmap and sync as they like. n: of each thread.
  */
 #include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
 #include <sys/mman.h>
 
 #include "client/mapping_limits.h"
+#include "tests/integration/bus.h"
 #include "tests/integration/raw.h"
 
 enum {
@@ -58,22 +58,6 @@ struct thread {
 	uint8_t seen[N_CELLS]; /* the least that each can be */
 	char last[128];
 };
-
-static _Thread_local sigjmp_buf bus;
-
-static void on_bus(int sig _unused_)
-{
-	siglongjmp(bus, 1);
-}
-
-static bool copy(uint8_t *to, const uint8_t *from, size_t size)
-{
-	if (sigsetjmp(bus, 1))
-		return false;
-	for (size_t i = 0; i < size; i++)
-		to[i] = ((const volatile uint8_t *)from)[i];
-	return true;
-}
 
 _printf_(2, 3) static void expect(struct thread *t, const char *format, ...)
 {

@@ -5,10 +5,10 @@
  */
 #pragma once
 
-#include <setjmp.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "tests/integration/bus.h"
 #include "tests/integration/inject.h"
 
 enum {
@@ -82,22 +82,6 @@ struct plan {
 };
 
 static const char *const modes[] = { "shared", "writethrough", "exclusive" };
-static _Thread_local sigjmp_buf bus;
-
-static void on_bus(int sig _unused_)
-{
-	siglongjmp(bus, 1);
-}
-
-/* false: SIGBUS. */
-static bool copy(uint8_t *to, const uint8_t *from, size_t size)
-{
-	if (sigsetjmp(bus, 1))
-		return false;
-	memcpy(to, from, size);
-	return true;
-}
-
 _printf_(2, 3)
 	__attribute__((noreturn)) static void wrong(struct thread *t, const char *format, ...)
 {
