@@ -500,9 +500,7 @@ int gofer_cancel(struct gofer_session *s, uint64_t cookie)
 	return 0;
 }
 
-/* With the lock, on a dead session: the callbacks of what was in flight. Returns how many; 0 when
- * there is nothing left. */
-static int bury(struct gofer_session *s, int result)
+int session_bury(struct gofer_session *s, int result)
 {
 	int n = 0;
 
@@ -510,13 +508,16 @@ static int bury(struct gofer_session *s, int result)
 		struct slot *slot = &s->slots[i];
 		gofer_callback callback = slot->callback;
 		void *userdata = slot->userdata;
+		int error = result ? result : slot->doom;
 
-		if (slot->state != SLOT_ASYNC)
+		if (slot->state != SLOT_ASYNC || !error)
 			continue;
+		if (slot->doom)
+			s->again->doomed--;
 		s->n_async--;
 		slot_free(s, slot);
 		pthread_mutex_unlock(&s->lock);
-		callback(userdata, result, NULL);
+		callback(userdata, error, NULL);
 		pthread_mutex_lock(&s->lock);
 		n++;
 	}
@@ -557,7 +558,7 @@ int gofer_session_process(struct gofer_session *s, int timeout_ms)
 			r = -ENOTCONN;
 	}
 	if (s->dead) {
-		handled += bury(s, s->death);
+		handled += session_bury(s, s->death);
 		r = s->dead;
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -589,7 +590,7 @@ int gofer_session_drain(struct gofer_session *s)
 void call_cancel_all(struct gofer_session *s)
 {
 	pthread_mutex_lock(&s->lock);
-	(void)bury(s, -ECANCELED);
+	(void)session_bury(s, -ECANCELED);
 	for (uint32_t i = 0; i < s->n_slots && s->n_fetches; i++)
 		if (s->slots[i].state == SLOT_FETCH)
 			fetch_answer(s, &s->slots[i], -ECANCELED, NULL);

@@ -260,17 +260,25 @@ static ssize_t read_piece(struct gofer_file *file, uint8_t *buf, size_t size, ui
 	return (ssize_t)done;
 }
 
-ssize_t content_read(struct gofer_file *file, void *buf, size_t size, uint64_t offset)
+/* What can be asked for at once of a file: as read(2) and write(2) cut and refuse it. */
+static int check_span(const struct gofer_file *file, uint64_t offset, size_t *size)
 {
-	size_t done = 0, piece;
-	ssize_t n;
 	int r = session_check(file->mount->session);
 
 	if (r < 0)
 		return r;
-	size = MIN(size, (size_t)0x7ffff000);
-	if (offset > INT64_MAX || size > INT64_MAX - offset)
-		return -EINVAL;
+	*size = MIN(*size, (size_t)0x7ffff000);
+	return offset > INT64_MAX || *size > INT64_MAX - offset ? -EINVAL : 0;
+}
+
+ssize_t content_read(struct gofer_file *file, void *buf, size_t size, uint64_t offset)
+{
+	size_t done = 0, piece;
+	ssize_t n;
+	int r = check_span(file, offset, &size);
+
+	if (r < 0)
+		return r;
 	do {
 		piece = MIN(size - done, (size_t)PIECE);
 		n = read_piece(file, (uint8_t *)buf + done, piece, offset + done);
@@ -467,13 +475,10 @@ ssize_t content_write(struct gofer_file *file, const void *buf, size_t size, uin
 		      uint64_t *ret_end)
 {
 	ssize_t done = 0, n;
-	int r = session_check(file->mount->session);
+	int r = check_span(file, offset, &size);
 
 	if (r < 0)
 		return r;
-	size = MIN(size, (size_t)0x7ffff000);
-	if (offset > INT64_MAX || size > INT64_MAX - offset)
-		return -EINVAL;
 	if (!size)
 		return request_write(file, buf, size, offset, ret_end);
 	if (waits(file))

@@ -6,6 +6,7 @@
  * but when handles come and go. A server that opens it again gives it another number, which an older
  * handle may have had; so from then on every request is read once more, and its numbers are replaced.
  */
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -243,9 +244,8 @@ static void move_path(struct opened *o, const char *from, const char *to)
 
 	if (strncmp(o->path, from, n) != 0 || (o->path[n] && o->path[n] != '/'))
 		return;
-	path = malloc(strlen(to) + strlen(o->path + n) + 1);
-	if (path)
-		strcpy(stpcpy(path, to), o->path + n);
+	if (asprintf(&path, "%s%s", to, o->path + n) < 0)
+		path = NULL;
 	free(o->path);
 	o->path = path;
 }

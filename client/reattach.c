@@ -233,27 +233,8 @@ void session_lose(struct gofer_session *s, const char *why)
 
 int session_bury_doomed(struct gofer_session *s)
 {
-	int n = 0;
-
-	if (callbacks_held())
-		return 0; /* with the next gofer_session_process() */
-	for (uint32_t i = 0; s->again && i < s->n_slots && s->again->doomed; i++) {
-		struct slot *slot = &s->slots[i];
-		gofer_callback callback = slot->callback;
-		void *userdata = slot->userdata;
-		int result = slot->doom;
-
-		if (slot->state != SLOT_ASYNC || !result)
-			continue;
-		s->again->doomed--;
-		s->n_async--;
-		slot_free(s, slot);
-		pthread_mutex_unlock(&s->lock);
-		callback(userdata, result, NULL);
-		pthread_mutex_lock(&s->lock);
-		n++;
-	}
-	return n;
+	/* Held: with the next gofer_session_process(). */
+	return s->again && s->again->doomed && !callbacks_held() ? session_bury(s, 0) : 0;
 }
 
 uint64_t session_deadline(const struct gofer_session *s, uint64_t deadline)

@@ -80,7 +80,7 @@ struct held {
 	struct batch batch;
 };
 static _Thread_local unsigned holding;
-static _Thread_local struct held *first_held, **last_held = NULL;
+static _Thread_local struct held *first_held, **last_held;
 
 void callbacks_hold(void)
 {
@@ -108,7 +108,9 @@ void callbacks_release(void)
 
 int batch_run(struct batch *batch)
 {
-	if (holding && batch->n) {
+	int n = (int)batch->n;
+
+	if (holding && n) {
 		struct held *h = malloc(sizeof(*h));
 
 		/* Without memory they are run now, as if nothing was held. */
@@ -120,8 +122,6 @@ int batch_run(struct batch *batch)
 			return 0;
 		}
 	}
-	int n = (int)batch->n;
-
 	for (size_t i = 0; i < batch->n; i++) {
 		struct completion *c = &batch->items[i];
 

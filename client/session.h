@@ -363,6 +363,11 @@ void session_call_begin(struct gofer_session *s, struct call *call, struct waite
 void call_init(struct call *call, struct waiter *w);
 /* Whether end() would not wait. Reads nothing. */
 bool session_call_answered(struct gofer_session *s, struct waiter *w);
+/*
+ * With the lock, which is given up for each: the callbacks of all that is in flight, on a dead session, which are told `result`; or
+ * (0) of what another connection could not do again. Returns how many.
+ */
+int session_bury(struct gofer_session *s, int result);
 int session_call_end(struct gofer_session *s, struct call *call, struct waiter *w);
 bool session_call_drop(struct gofer_session *s, struct call *call, struct waiter *w);
 /*
